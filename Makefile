@@ -1,0 +1,82 @@
+# Two commands on a fresh machine: `make demo` shows Segue at work, `make test` checks it.
+# Nothing but Python 3.11+ and make is needed; everything else goes into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PARTS := $(BIN)/python tests/support/parts.py
+
+.PHONY: help install demo run test lint types imports unit contract integration acceptance docs \
+        bench crash prove fuzz reference definitions lock clean
+
+help:
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+install: $(READY) ## install into .venv from the locked list
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(READY)
+
+demo: $(READY) ## play a patient's story through a running engine
+	$(BIN)/python -m tests.stories.play S01
+
+run: $(READY) ## start the engine alone: MLLP 127.0.0.1:2575, HTTP 127.0.0.1:8080
+	$(BIN)/segue run
+
+test: $(READY) ## everything that CI checks, with seconds per part
+	@$(PARTS) lint types imports unit contract integration acceptance docs
+
+lint: $(READY)
+	$(BIN)/ruff check engine tests benchmarks tools
+	$(BIN)/ruff format --check engine tests benchmarks tools
+	$(BIN)/codespell engine tests docs mappings README.md CHANGELOG.md CONTRIBUTING.md
+	$(BIN)/deptry .
+	$(BIN)/vulture
+
+types: $(READY)
+	$(BIN)/mypy
+
+imports: $(READY)
+	$(BIN)/lint-imports
+
+unit: $(READY)
+	$(BIN)/pytest tests/unit engine/segue --doctest-modules --disable-socket --allow-unix-socket -q
+
+contract: $(READY)
+	$(BIN)/pytest tests/contract -q
+	$(BIN)/segue map test
+
+integration: $(READY)
+	$(BIN)/pytest tests/integration -q
+
+acceptance: $(READY)
+	$(BIN)/pytest tests/acceptance -q
+
+docs: $(READY)
+	$(BIN)/pytest tests/docs -q
+
+bench: $(READY) ## throughput, latency, CPU per stage, disk; writes benchmarks/results/bench.json
+	$(BIN)/python -m benchmarks.bench
+
+crash: $(READY) ## kill -9 under load, 50 rounds
+	$(BIN)/python -m tests.integration.crash --rounds 50
+
+prove: $(READY) ## the laws of the fold over 100,000 random histories
+	$(BIN)/pytest tests/unit/care -q -k law --hypothesis-profile=prove
+
+reference: $(READY) ## write docs/reference from the code
+	$(BIN)/python -m tools.reference
+
+definitions: $(READY) ## generate the FHIR facts from ../shared/data/definitions
+	$(BIN)/python tools/generate_definitions.py
+
+lock: $(READY) ## resolve requirements.lock anew (needs uv)
+	uv pip compile --quiet --group dev pyproject.toml --generate-hashes --no-header --no-annotate \
+	    --upgrade -o requirements.lock
+
+clean:
+	rm -rf $(VENV) segue-data benchmarks/results .mypy_cache .ruff_cache .pytest_cache .hypothesis
