@@ -1,0 +1,143 @@
+"""Which segments belong together: patients, their visits, their insurances.
+
+A tolerant reading by position, not by a grammar: real messages put segments where
+they like, but an NK1 or a ROL after PV1 or IN1 never means the one after PID.
+
+Source: HL7 v2.5.1 chapter 3, message structures ADT_A01 to ADT_A61.
+"""
+
+from typing import Literal, NamedTuple
+
+from segue.hl7v2.message import Message, Segment
+
+Section = Literal["patient", "visit", "procedure", "insurance"]
+"""Whose participants and notes the following segments hold."""
+
+_OPENS: dict[str, Section] = {
+    "PID": "patient",
+    "PD1": "patient",
+    "MRG": "patient",
+    "PV1": "visit",
+    "PV2": "visit",
+    "PR1": "procedure",
+    "IN1": "insurance",
+    "IN2": "insurance",
+    "IN3": "insurance",
+}
+# After a procedure or an insurance these speak of the visit again.
+_VISIT_AGAIN = frozenset(("DB1", "AL1", "IAM", "DG1", "DRG", "GT1", "ACC", "UB1", "UB2", "PDA"))
+_HEADER = frozenset(("MSH", "SFT", "UAC", "EVN", "BHS", "FHS", "DSC"))
+
+
+class Placed(NamedTuple):
+    """A segment and the section it stands in."""
+
+    section: Section
+    segment: Segment
+
+
+class PatientGroup:
+    """The segments of one patient: from PID to the next PID.
+
+    Attributes:
+        pid: None only for a message without PID.
+        segments: in order, the PID among them.
+    """
+
+    __slots__ = ("_placed", "pid", "segments")
+
+    def __init__(self, pid: Segment | None, segments: list[Segment]) -> None:
+        self.pid = pid
+        self.segments = segments
+        self._placed: list[Placed] | None = None
+
+    @property
+    def placed(self) -> list[Placed]:
+        """The segments with the sections they stand in."""
+        if self._placed is None:
+            self._placed = []
+            section: Section = "patient"
+            for segment in self.segments:
+                name = segment.name
+                if name in _OPENS:
+                    section = _OPENS[name]
+                elif name in _VISIT_AGAIN and section in ("procedure", "insurance"):
+                    section = "visit"
+                self._placed.append(Placed(section, segment))
+        return self._placed
+
+    def first(self, name: str) -> Segment | None:
+        """The first segment of that name in this group."""
+        for segment in self.segments:
+            if segment.name == name:
+                return segment
+        return None
+
+    def all(self, name: str, section: Section | None = None) -> list[Segment]:
+        """The segments of that name, of one section if given."""
+        if section is None:
+            return [segment for segment in self.segments if segment.name == name]
+        return [s.segment for s in self.placed if s.segment.name == name and s.section == section]
+
+    def section_of(self, segment: Segment) -> Section:
+        """The section that a segment of this group stands in."""
+        first = self.segments[0].index
+        if self.segments[-1].index - first + 1 == len(self.segments):
+            return self.placed[segment.index - first].section
+        return next(s.section for s in self.placed if s.segment is segment)
+
+    def followers(self, anchor: Segment, *names: str) -> list[Segment]:
+        """What belongs to `anchor`: the IN2 and IN3 of an IN1, the NTE of an OBX.
+
+        Segments of those names after it, up to the next one that is named as it.
+        """
+        out: list[Segment] = []
+        for segment in self.segments:
+            if segment.index <= anchor.index:
+                continue
+            if segment.name == anchor.name:
+                break
+            if segment.name in names:
+                out.append(segment)
+        return out
+
+    @property
+    def merges(self) -> list[tuple[Segment, Segment | None]]:
+        """Each MRG with the PV1 that follows it (ADT_A45 repeats the pair)."""
+        pairs: list[tuple[Segment, Segment | None]] = []
+        for segment in self.segments:
+            if segment.name == "MRG":
+                pairs.append((segment, None))
+            elif segment.name == "PV1" and pairs and pairs[-1][1] is None:
+                pairs[-1] = (pairs[-1][0], segment)
+        return pairs
+
+
+def groups(message: Message) -> list[PatientGroup]:
+    r"""Take a message apart by patient: two in A17 and A24, any number in A40.
+
+    Header segments belong to nobody. What stands before the first PID (an NTE, an
+    NPU of A20) goes to its group; without any PID there is one group whose `pid` is
+    None, or none where the message is nothing but headers.
+
+    >>> m = Message(["MSH|^~\\&", "PID|1||A", "MRG|B", "PID|2||C", "MRG|D"])
+    >>> [(group.pid.raw(3), group.first("MRG").raw(1)) for group in groups(m)]
+    [('A', 'B'), ('C', 'D')]
+    """
+    body = [segment for segment in message.segments if segment.name not in _HEADER]
+    if not body:
+        return []
+    patients = message.all("PID")
+    if len(patients) <= 1:
+        return [PatientGroup(patients[0] if patients else None, body)]
+    out: list[PatientGroup] = []
+    before: list[Segment] = []
+    for segment in body:
+        if segment.name == "PID":
+            out.append(PatientGroup(segment, [*before, segment]))
+            before = []
+        elif out:
+            out[-1].segments.append(segment)
+        else:
+            before.append(segment)
+    return out
