@@ -1,0 +1,56 @@
+"""The command `segue`: run it, look inside it, ask it why."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from segue import __version__
+from segue.cli import check, clock, db, inbox, outbox, run
+from segue.cli import map as mapping
+from segue.cli.output import Failure
+
+app = typer.Typer(
+    name="segue",
+    help=(
+        "A FHIR-native integration engine for case management.\n\n"
+        "`segue run` starts it; the other commands look inside. Tables by default, "
+        "--json on each. Exit codes: 0 fine, 1 something in the input or the state is "
+        "wrong, 2 usage or configuration, 3 engine, database or file out of reach."
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+app.command("run")(run.run)
+app.command("check")(check.check)
+app.command("clock")(clock.clock)
+app.add_typer(mapping.app, name="map")
+app.add_typer(inbox.app, name="inbox")
+app.add_typer(outbox.app, name="outbox")
+app.add_typer(db.app, name="db")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"segue {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def segue(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+def main() -> None:
+    """Run the command line; failures end as one line and an exit code."""
+    try:
+        app()
+    except Failure as failure:
+        sys.stderr.write(f"{failure}\n")
+        sys.exit(failure.code)

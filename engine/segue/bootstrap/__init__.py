@@ -1,0 +1,343 @@
+"""Builds an engine from its settings: everything once, handed down, nothing global."""
+
+import socket
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+from segue.care.clocks import Clocks
+from segue.care.view import CareSetting, SiteProfile
+from segue.mapping.context import SiteRules
+from segue.mapping.load import MappingSet
+from segue.model.instants import NewId
+from segue.pipeline import parts as pulses
+from segue.pipeline.clock import DomainClock, SharedClock, SystemClock
+from segue.pipeline.engine import FeedRules, Hub
+from segue.pipeline.routes import Route
+from segue.settings import Settings
+from segue.store.database import DataDirectoryInUseError, DataDirectoryLock
+from segue.store.inbox import Inbox
+from segue.store.journal import Journal
+from segue.store.outbox import Outbox
+from segue.store.store import Store
+
+WRONG_CONFIGURATION, UNREACHABLE = 2, 3
+
+
+class StartRefused(Exception):  # noqa: N818
+    """The engine does not start: a line for a person, an exit code for a script."""
+
+    def __init__(self, text: str, code: int = WRONG_CONFIGURATION) -> None:
+        self.code = code
+        super().__init__(text)
+
+
+class Unreachable(Exception):  # noqa: N818
+    """The store of a configuration cannot be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An open store with its parts."""
+
+    store: Store
+    journal: Journal
+    inbox: Inbox
+    outbox: Outbox
+    clock: DomainClock
+
+
+def shared(settings: Settings) -> bool:
+    """Whether the database is PostgreSQL."""
+    return settings.database != "sqlite"
+
+
+def where(settings: Settings) -> str | Path:
+    """What the store opens: a URL, or the data directory."""
+    return settings.database if shared(settings) else settings.data_dir
+
+
+def run_directory(settings: Settings) -> Path:
+    """Where the processes of this engine report and share the clock."""
+    return settings.data_dir / "run"
+
+
+def clock_of(settings: Settings) -> DomainClock:
+    """The system's clock, or the simulated one that the parent has started."""
+    if settings.clock is None:
+        return SystemClock()
+    return SharedClock(run_directory(settings) / "clock")
+
+
+def clocks() -> Clocks:
+    """The clock table, for `segue clock`."""
+    from segue.care.clocks import shipped
+
+    return shipped()
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Opened]:
+    """Open the store of a configuration that exists.
+
+    Raises:
+        Unreachable: it does not exist, or does not answer.
+    """
+    if not shared(settings) and not (settings.data_dir / "store.db").exists():
+        raise Unreachable(
+            f"{settings.data_dir}: no store here. Start the engine once, or set --config or "
+            "SEGUE_DATA_DIR to where it runs."
+        )
+    clock: DomainClock = SystemClock()
+    if settings.clock is not None and (run_directory(settings) / "clock").exists():
+        clock = SharedClock(run_directory(settings) / "clock")
+    found = open_parts(settings, clock, "cli")
+    try:
+        yield found
+    finally:
+        found.store.close()
+        found.journal.close()
+
+
+def open_parts(settings: Settings, clock: DomainClock, holder: str) -> Opened:
+    """Open store and journal.
+
+    Args:
+        holder: who holds leases, unique among all processes.
+
+    Raises:
+        Unreachable: the database does not answer, or has no schema or an older one.
+    """
+    from segue.store.store import open_journal, open_store
+
+    keep = settings.keep.duplicates
+    try:
+        store = open_store(where(settings), clock)
+        journal = open_journal(
+            where(settings), duplicates_days=keep.days if keep is not None else 36_500
+        )
+    except (OSError, RuntimeError) as error:
+        raise Unreachable(str(error)) from error
+    except Exception as error:
+        raise Unreachable(
+            f"the database cannot be reached: {type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else ''}"
+        ) from error
+    return Opened(
+        store,
+        journal,
+        Inbox(journal, store.database),
+        Outbox(store.database, holder),
+        clock,
+    )
+
+
+def upgrade_schema(settings: Settings) -> dict[str, str]:
+    """Bring the schema of both parts up to date; part to revision.
+
+    Raises:
+        Unreachable: the database does not answer.
+    """
+    from segue.store.migrate import upgrade
+
+    if not shared(settings):
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        return upgrade(where(settings))
+    except Exception as error:
+        raise Unreachable(
+            f"the database cannot be upgraded: {type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else ''}"
+        ) from error
+
+
+@lru_cache(maxsize=1)
+def shipped_mappings() -> Path:
+    """The folder `mappings`, of the installed wheel or of the checkout."""
+    wheel = Path(str(resources.files("segue"))) / "data" / "mappings"
+    checkout = Path(__file__).resolve().parents[3] / "mappings"
+    return wheel if (wheel / "core").is_dir() else checkout
+
+
+def mapping_sets(settings: Settings) -> dict[str, MappingSet]:
+    """The compiled mapping of every configured site.
+
+    Raises:
+        MappingError: some file is wrong; all faults, with file and line.
+    """
+    from segue.mapping.load import load
+
+    core = shipped_mappings() / "core"
+    folders = [folder for folder in settings.mappings if folder.is_dir()]
+    if settings.source is not None:
+        beside = settings.source.parent / "mappings"
+        if beside.is_dir() and beside not in folders:
+            folders.append(beside)
+    return {name: load(core, folders, name) for name in settings.sites}
+
+
+def site_rules(settings: Settings) -> dict[str, SiteRules]:
+    """The sites as mapping sees them."""
+    systems = {site.authority: site.system for site in settings.sites.values() if site.authority}
+    return {
+        site.name: SiteRules(
+            site.name,
+            site.authority,
+            site.system,
+            site.zone,
+            site.links_by,
+            site.practices,
+            systems,
+        )
+        for site in settings.sites.values()
+    }
+
+
+def care_setting(settings: Settings) -> CareSetting:
+    """The sites and destinations as care sees them."""
+    return CareSetting(
+        sites={
+            site.name: SiteProfile(
+                site.name, site.title, site.authority, site.zone, site.lag, dict(site.practices)
+            )
+            for site in settings.sites.values()
+        },
+        rank=tuple(site.authority for site in settings.sites.values() if site.authority),
+        record_destinations=frozenset(
+            d.name for d in settings.destinations.values() if d.receipt == "record"
+        ),
+        destination_sites={d.name: d.site for d in settings.destinations.values()},
+    )
+
+
+def routes(settings: Settings) -> list[Route]:
+    """The destinations as fan-out sees them."""
+    return [
+        Route(d.name, d.kind, d.site, d.send, d.bed_moves, d.receipt)  # type: ignore[arg-type]
+        for d in settings.destinations.values()
+    ]
+
+
+def new_id() -> str:
+    """A random id."""
+    return str(uuid.uuid4())  # noqa: TID251
+
+
+def build_hub(settings: Settings, found: Opened, new: NewId = new_id) -> Hub:
+    """The hub of a process.
+
+    Raises:
+        MappingError: a mapping file is wrong.
+    """
+    from segue.care.protocols import shipped as shipped_protocols
+    from segue.fhir.profiles import definitions
+    from segue.fhir.validate import Gate
+
+    sets = mapping_sets(settings)
+    first = next(iter(sets.values()))
+    return Hub(
+        store=found.store,
+        journal=found.journal,
+        mapping_for=lambda site: sets.get(site, first),
+        sites=site_rules(settings),
+        feeds={
+            feed.name: FeedRules(
+                feed.name,
+                feed.history,
+                feed.part2 if isinstance(feed.part2, str) else frozenset(feed.part2),  # type: ignore[arg-type]
+            )
+            for feed in settings.feeds.values()
+        },
+        gate=Gate(definitions()),
+        protocols=shipped_protocols(),
+        setting=care_setting(settings),
+        routes=routes(settings),
+        clock=found.clock,
+        new_id=new,
+    )
+
+
+@contextmanager
+def prepare(settings: Settings) -> Iterator[dict[str, str]]:
+    """Make everything ready before the processes start; holds the data directory.
+
+    Gives what the processes must find in their environment.
+
+    Raises:
+        StartRefused: another engine lives here, a port is taken, a mapping is wrong, the
+            database does not answer or must be upgraded first.
+    """
+    from segue.mapping.source import MappingError
+    from segue.store.leases import clear
+
+    try:
+        lock = DataDirectoryLock(settings.data_dir)
+    except DataDirectoryInUseError as error:
+        raise StartRefused(str(error), UNREACHABLE) from None
+    except OSError as error:
+        raise StartRefused(f"{settings.data_dir}: {error.strerror}", UNREACHABLE) from None
+    try:
+        check_ports(settings)
+        try:
+            mapping_sets(settings)
+        except MappingError as error:
+            raise StartRefused(str(error)) from None
+        directory = run_directory(settings)
+        directory.mkdir(parents=True, exist_ok=True)
+        pulses.clear(directory)
+        clock: DomainClock = SystemClock()
+        if settings.clock is not None:
+            if not settings.http.listen.loopback:
+                raise StartRefused("SEGUE_CLOCK: a simulated clock is for loopback only")
+            try:
+                clock = SharedClock.create(directory / "clock", settings.clock)
+            except ValueError as error:
+                raise StartRefused(str(error)) from None
+        try:
+            if not shared(settings):
+                upgrade_embedded(settings)
+            found = open_parts(settings, clock, "parent")
+            if not shared(settings):
+                clear(found.store.database)
+            found.store.close()
+            found.journal.close()
+        except Unreachable as error:
+            raise StartRefused(str(error), UNREACHABLE) from None
+        yield {}
+    finally:
+        lock.close()
+
+
+def upgrade_embedded(settings: Settings) -> None:
+    """Upgrade an embedded store that is older than the code; an empty one is made later."""
+    if (settings.data_dir / "store.db").exists():
+        upgrade_schema(settings)
+
+
+def check_ports(settings: Settings) -> None:
+    """Refuse to start where somebody else listens already.
+
+    Raises:
+        StartRefused: names the setting and the address.
+    """
+    wanted = [("http.listen", settings.http.listen)]
+    wanted += [
+        (f"feeds.{feed.name}.listen", feed.listen)
+        for feed in settings.feeds.values()
+        if feed.listen is not None
+    ]
+    for name, address in wanted:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address.host, address.port))
+            except OSError as error:
+                file = f"{settings.source}  " if settings.source else ""
+                raise StartRefused(
+                    f"{file}{name}: {address} cannot be listened on: {error.strerror}. "
+                    "Stop what listens there, or choose another port."
+                ) from None

@@ -1,0 +1,349 @@
+"""One process of a running engine: `front`, a worker, or `sender`.
+
+Each ends when the parent's pipe closes: it lets go of what it listens to, finishes what
+it has in hand, and returns. Signals are the parent's.
+"""
+
+import asyncio
+import gc
+import json
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import structlog
+
+from segue.bootstrap import (
+    UNREACHABLE,
+    Opened,
+    Unreachable,
+    build_hub,
+    clock_of,
+    open_parts,
+    run_directory,
+)
+from segue.pipeline.parts import Pulse
+from segue.settings import Settings
+
+BEAT_SECONDS = 1.0
+
+
+def serve(settings: Settings, part: str, pipe: int) -> int:
+    """Run one part until the pipe closes; the exit code.
+
+    Args:
+        part: `front`, `worker-0` …, `sender`.
+        pipe: file descriptor whose end of file says stop.
+    """
+    _log(part)
+    # The hot path makes few cycles and many objects: collect seldom.
+    gc.set_threshold(100_000, 50, 50)
+    clock = clock_of(settings)
+    holder = f"{part}-{os.getpid()}-{time.monotonic_ns() & 0xFFFFFF:x}"
+    try:
+        found = open_parts(settings, clock, holder)
+    except Unreachable as error:
+        structlog.get_logger().error("part.unreachable", part=part, text=str(error))
+        return UNREACHABLE
+    stop = threading.Event()
+    threading.Thread(target=_watch, args=(pipe, stop), name="pipe", daemon=True).start()
+    try:
+        if part.startswith("worker"):
+            return _work(settings, found, part, holder, stop)
+        run = _front if part == "front" else _send
+        try:
+            import uvloop
+
+            return uvloop.run(run(settings, found, part, stop))
+        except ImportError:
+            return asyncio.run(run(settings, found, part, stop))
+    finally:
+        found.store.close()
+        found.journal.close()
+
+
+def _log(part: str) -> None:
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    structlog.contextvars.bind_contextvars(part=part)
+
+
+def _watch(pipe: int, stop: threading.Event) -> None:
+    """Set `stop` when the parent is gone."""
+    while not stop.is_set():
+        ready, _, _ = select.select([pipe], [], [], 1.0)
+        if ready and not os.read(pipe, 1):
+            stop.set()
+
+
+class _Beats:
+    """A thread that reports once a second."""
+
+    def __init__(
+        self, settings: Settings, part: str, figures: Callable[[], Mapping[str, float]]
+    ) -> None:
+        self._pulse = Pulse(run_directory(settings), part, figures)
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
+
+    def __enter__(self) -> "_Beats":
+        self._pulse.beat()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join(2)
+        self._pulse.stop()
+
+    def _run(self) -> None:
+        while not self._end.wait(BEAT_SECONDS):
+            self._pulse.beat()
+
+
+def stage_figures(seconds: Mapping[str, float]) -> dict[str, float]:
+    """CPU seconds by stage as Prometheus names them."""
+    return {
+        f'segue_stage_cpu_seconds_total{{stage="{stage}"}}': value
+        for stage, value in seconds.items()
+    }
+
+
+# --- worker --------------------------------------------------------------------------------
+
+
+def _work(settings: Settings, found: Opened, part: str, holder: str, stop: threading.Event) -> int:
+    from segue.pipeline.workers import Worker
+
+    hub = build_hub(settings, found)
+    worker = Worker(hub, holder)
+    gc.collect()
+    gc.freeze()
+    with _Beats(settings, part, lambda: stage_figures(hub.stages.seconds) | worker.figures()):
+        worker.run(stop)
+    return 0
+
+
+# --- front ---------------------------------------------------------------------------------
+
+
+async def _front(settings: Settings, found: Opened, part: str, stop: threading.Event) -> int:
+    import uvicorn
+    from prometheus_client import CollectorRegistry
+
+    from segue import __version__
+    from segue.adapters.sources.folder import Folder, FolderConfig
+    from segue.adapters.sources.http import HttpIntake
+    from segue.adapters.sources.mllp import MllpListener, MllpListenerConfig, TlsConfig
+    from segue.api.app import build
+    from segue.api.authentication import read_tokens
+    from segue.api.engine import Engine
+    from segue.api.fhir import FhirFace
+    from segue.pipeline.metrics import PrometheusMetrics
+    from segue.pipeline.receive import IntakeSite, Receiver
+    from segue.pipeline.timers import fire_due
+
+    registry = CollectorRegistry()
+    hub = build_hub(settings, found)
+    receiver = Receiver(
+        found.journal,
+        {feed.name: feed.site for feed in settings.feeds.values()},
+        [
+            IntakeSite(
+                site.name,
+                site.authority,
+                site.sends_as,
+                site.links_by,
+                site.control_id_reuse,  # type: ignore[arg-type]
+            )
+            for site in settings.sites.values()
+        ],
+        metrics=PrometheusMetrics(registry),
+    )
+    sources: list[Any] = []
+    for feed in settings.feeds.values():
+        if feed.kind == "mllp" and feed.listen is not None:
+            tls = feed.tls and TlsConfig(feed.tls.cert, feed.tls.key, feed.tls.client_ca)
+            config = MllpListenerConfig(
+                feed.name, feed.listen.host, feed.listen.port, feed.allow, tls
+            )
+            sources.append(MllpListener(config, receiver, found.clock))
+        elif feed.kind == "folder" and feed.path is not None:
+            sources.append(Folder(FolderConfig(feed.name, feed.path), receiver, found.clock))
+    over_http = [feed.name for feed in settings.feeds.values() if feed.kind == "http"]
+    http_intake = HttpIntake(over_http, receiver, found.clock)
+    speakers = {
+        feed.client: (feed.site, feed.history)
+        for feed in settings.feeds.values()
+        if feed.kind == "fhir" and feed.client
+    }
+    try:
+        tokens = read_tokens(settings.http.tokens, speakers)
+    except (OSError, ValueError) as error:
+        structlog.get_logger().error("tokens.unreadable", text=str(error))
+        return UNREACHABLE
+    listening = False
+    engine = Engine(
+        directory=run_directory(settings),
+        expected=("front", *(f"worker-{n}" for n in range(settings.workers)), "sender"),
+        backlog=partial(_backlog, found),
+        registry=registry,
+        clock=found.clock,
+        fire=partial(fire_due, hub),
+        listening=lambda: listening,
+        version=__version__,
+    )
+    app = build(
+        FhirFace(hub, settings.http.base_url),
+        engine,
+        {feed: partial(http_intake.handle_er7, feed=feed) for feed in over_http},
+        tokens,
+    )
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.http.listen.host,
+            port=settings.http.listen.port,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=5,
+            server_header=False,
+        )
+    )
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    for source in sources:
+        await source.start()
+    gc.collect()
+    gc.freeze()
+
+    def figures() -> dict[str, float]:
+        return stage_figures({"journal": receiver.cpu_seconds})
+
+    with _Beats(settings, part, figures):
+        listening = True
+        serving = asyncio.create_task(server.serve())
+        structlog.get_logger().info(
+            "engine.listening",
+            http=str(settings.http.listen),
+            feeds={
+                feed.name: str(feed.listen or feed.path or feed.kind)
+                for feed in settings.feeds.values()
+            },
+        )
+        while not stop.is_set() and not serving.done():
+            await asyncio.sleep(0.1)
+        listening = False
+        for source in sources:
+            await source.stop()
+        server.should_exit = True
+        await serving
+        await asyncio.to_thread(receiver.close)
+    return 0
+
+
+def _backlog(found: Opened) -> dict[str, Any]:
+    waiting, oldest = found.inbox.backlog()
+    inbox = {"waiting": waiting, "oldest_us": oldest} | found.inbox.counts()
+    outbox = {"waiting": 0, "delayed": 0, "blocked": 0, "dead": 0}
+    destinations: dict[str, Any] = {}
+    for name, backlog in found.outbox.backlog().items():
+        counts = {
+            "waiting": backlog.waiting,
+            "delayed": backlog.delayed,
+            "blocked": backlog.blocked,
+            "dead": backlog.dead,
+        }
+        destinations[name] = counts | {"oldest_us": backlog.oldest}
+        for key, value in counts.items():
+            outbox[key] += value
+    return {"inbox": inbox, "outbox": outbox | {"destinations": destinations}}
+
+
+# --- sender --------------------------------------------------------------------------------
+
+
+async def _send(settings: Settings, found: Opened, part: str, stop: threading.Event) -> int:
+    from segue.adapters.destinations.fhir_rest import FhirRest, FhirRestConfig
+    from segue.adapters.destinations.mllp import Mllp, MllpConfig
+    from segue.pipeline.deliver import Retry, Sender
+    from segue.pipeline.receipts import record_receipts
+    from segue.pipeline.render import StoredBodies
+
+    hub = build_hub(settings, found)
+    loop = asyncio.get_running_loop()
+    # One thread talks to the store: settlements of all destinations queue behind each other.
+    pool = ThreadPoolExecutor(1, "store")
+
+    async def in_store(call: Callable[[], Any]) -> Any:
+        return await loop.run_in_executor(pool, call)
+
+    bodies = StoredBodies(found.store, found.journal, hub.setting, found.clock)
+
+    async def describe(references: Any) -> Mapping[str, Mapping[str, Any]]:
+        texts = await in_store(lambda: bodies.current(references))
+        return {reference: json.loads(text) for reference, text in texts.items()}
+
+    senders: list[Sender] = []
+    for one in settings.destinations.values():
+        destination: Any
+        if one.kind == "fhir_rest":
+            assert one.url is not None
+            destination = FhirRest(
+                FhirRestConfig(one.name, one.url, one.send, one.headers, one.bundle, one.timeout),
+                found.clock,
+                describe,
+            )
+        else:
+            assert one.address is not None
+            destination = Mllp(
+                MllpConfig(one.name, one.address.host, one.address.port, timeout=one.timeout),
+                found.clock,
+            )
+        retry = one.retry
+        senders.append(
+            Sender(
+                destination,
+                found.outbox,
+                bodies,
+                in_store,
+                retry=Retry(retry.first, retry.factor, retry.ceiling, retry.give_up),
+                clock_us=found.clock.us,
+                records=partial(record_receipts, hub) if one.receipt == "record" else None,
+                simulated=found.clock.simulated,
+            )
+        )
+
+    def ring() -> None:
+        while not stop.is_set():
+            if found.store.bell.wait("outbox", 0.25):
+                for sender in senders:
+                    loop.call_soon_threadsafe(sender.wake)
+
+    ringing = threading.Thread(target=ring, name="bell", daemon=True)
+    ringing.start()
+    gc.collect()
+    gc.freeze()
+    with _Beats(settings, part, lambda: stage_figures({"deliver": time.process_time()})):
+        running = [asyncio.create_task(sender.run()) for sender in senders]
+        while not stop.is_set():
+            await asyncio.sleep(0.1)
+        for sender in senders:
+            sender.stop()
+        await asyncio.gather(*running, return_exceptions=True)
+        await in_store(found.outbox.release)
+    pool.shutdown()
+    return 0

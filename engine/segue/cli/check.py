@@ -1,0 +1,88 @@
+"""`segue check`: is everything that an engine is built from right, before it runs."""
+
+import typer
+
+from segue.cli.output import WRONG, Config, Json, print_json
+from segue.cli.run import read_settings
+from segue.settings import Settings, did_you_mean
+
+
+def check(config: Config = None, json: Json = False) -> None:
+    """Check the configuration, the mappings with their cases, and the profiles.
+
+    Exit code 0 if all is well, 1 if something is wrong, 2 if the configuration itself
+    cannot be read. Warnings do not change the exit code.
+    """
+    settings = read_settings(config)
+    found = {
+        "configuration": _configuration(settings),
+        "mappings": _mappings(settings),
+        "profiles": _profiles(),
+    }
+    wrong = any(problem["severity"] == "error" for part in found.values() for problem in part)
+    if json:
+        print_json({"ok": not wrong} | found)
+    else:
+        for name, problems in found.items():
+            errors = sum(p["severity"] == "error" for p in problems)
+            typer.echo(f"{name:14} {'ok' if not errors else f'{errors} wrong'}")
+            for problem in problems:
+                typer.echo(f"  {problem['severity']:8} {problem['text']}")
+    if wrong:
+        raise typer.Exit(WRONG)
+
+
+def _problem(severity: str, text: str) -> dict[str, str]:
+    return {"severity": severity, "text": text}
+
+
+def _configuration(settings: Settings) -> list[dict[str, str]]:
+    problems = []
+    for site in settings.sites.values():
+        if site.zone is None and settings.source is not None:
+            problems.append(
+                _problem(
+                    "warning",
+                    f"sites.{site.name}.zone: none: times without offset take MSH-7's, or are "
+                    "dates only",
+                )
+            )
+    for one in settings.destinations.values():
+        if one.site not in settings.sites:
+            hint = did_you_mean(one.site, settings.sites)
+            problems.append(
+                _problem(
+                    "warning",
+                    f"destinations.{one.name}.site: {one.site!r} is no configured site: nothing "
+                    f"is held back from it as its own.{hint}",
+                )
+            )
+    return problems
+
+
+def _mappings(settings: Settings) -> list[dict[str, str]]:
+    from segue.bootstrap import mapping_sets, shipped_mappings
+    from segue.cli.map import run_cases
+    from segue.mapping.cases import find_cases
+    from segue.mapping.source import MappingError
+
+    try:
+        mapping_sets(settings)
+    except MappingError as error:
+        return [_problem("error", line) for line in str(error).splitlines()]
+    problems = []
+    for root in (shipped_mappings(), *settings.mappings):
+        for result in run_cases(find_cases(root), root):
+            problems += [_problem("error", str(fault)) for fault in result.failures]
+    return problems
+
+
+def _profiles() -> list[dict[str, str]]:
+    from segue.care.protocols import ProtocolError, shipped
+    from segue.care.vectors import check as run_vectors
+
+    try:
+        issues = run_vectors(shipped())
+    except ProtocolError as error:
+        return [_problem("error", str(error))]
+    return [_problem(issue.severity, f"{issue.where}: {issue.text}") for issue in issues]

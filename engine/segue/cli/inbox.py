@@ -1,0 +1,192 @@
+"""`segue inbox`: every message that came in, what became of it, and doing it again."""
+
+from typing import Annotated, Any
+
+import typer
+
+from segue.cli.output import USAGE, WRONG, Config, Failure, Json, print_json, print_table
+from segue.cli.reach import instant, reached
+from segue.model.instants import rfc3339
+from segue.store.records import EntryFilter, ListedMessage, ShownMessage
+
+app = typer.Typer(
+    help="Every message that came in, what became of it, and doing it again.",
+    no_args_is_help=True,
+)
+STATES = ("waiting", "processed", "parked", "failed", "quarantined")
+COLUMNS = {
+    "id": "id", "received": "received", "feed": "feed", "event": "event",
+    "control_id": "control id", "ack": "ack", "state": "state", "issues": "issues",
+    "changes": "changes", "duplicates": "dup",
+}  # fmt: skip
+
+State = Annotated[str | None, typer.Option(help=f"One of {', '.join(STATES)}.")]
+
+
+@app.command("list")
+def list_(
+    config: Config = None,
+    state: State = None,
+    feed: Annotated[str | None, typer.Option(help="Name of the feed.")] = None,
+    control_id: Annotated[str | None, typer.Option(help="MSH-10.")] = None,
+    since: Annotated[str | None, typer.Option(help="Received at or after (RFC 3339).")] = None,
+    until: Annotated[str | None, typer.Option(help="Received before (RFC 3339).")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10000, help="How many at most.")] = 50,
+    after: Annotated[int | None, typer.Option(help="`next` of the page before.")] = None,
+    json: Json = False,
+) -> None:
+    """List messages, newest first; never their content."""
+    asked = _filter(state, feed, control_id, since, until)
+    with reached(config) as parts:
+        page = parts.inbox.messages(asked, after=after, limit=limit)
+    items = [item(found) for found in page.items]
+    if json:
+        following = str(page.next) if page.next is not None else None
+        print_json({"items": items, "next": following, "total": page.total})
+        return
+    print_table(COLUMNS, items)
+    typer.echo(f"{len(items)} of {page.total}")
+
+
+@app.command("show")
+def show(
+    entry: Annotated[int, typer.Argument(metavar="ID", help="Number of the message.")],
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Show one message: its text, its issues, and what it changed."""
+    with reached(config) as parts:
+        found = parts.inbox.show(entry)
+    if found is None:
+        raise Failure(f"{entry}: no such message", WRONG)
+    shown = shown_item(found)
+    if json:
+        print_json(shown)
+        return
+    for key, heading in COLUMNS.items():
+        typer.echo(f"{heading:12} {shown[key]}")
+    typer.echo("")
+    typer.echo(shown["text"].replace("\r", "\n"))
+    for issue in shown["issues"]:
+        typer.echo(f"{issue['severity']:8} {issue['code']:20} {issue['where']:12} {issue['text']}")
+    for reference in shown["resources"]:
+        typer.echo(reference)
+
+
+@app.command("replay")
+def replay(
+    entries: Annotated[list[int] | None, typer.Argument(metavar="[ID]...")] = None,
+    config: Config = None,
+    state: State = None,
+    everything: Annotated[bool, typer.Option("--all", help="All messages.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the difference.")] = False,
+    json: Json = False,
+) -> None:
+    """Process messages again under today's mapping; only differences are written.
+
+    Name messages by number, by --state, or --all. What is already applied changes
+    nothing and sends nothing.
+    """
+    if sum((bool(entries), state is not None, everything)) != 1:
+        raise Failure("name messages by ID, by --state, or --all (one of the three)", USAGE)
+    from segue.cli.reach import hub
+    from segue.pipeline.replay import replay as run
+
+    with reached(config) as parts:
+        numbers = entries or list(
+            parts.inbox.numbers(_filter(None if everything else state, None, None, None, None))
+        )
+        with _progress(len(numbers), quiet=json) as advance:
+            result = run(hub(config, parts), numbers, dry_run=dry_run, advance=advance)
+    out = result.as_json()
+    if json:
+        print_json(out)
+    else:
+        for diff in out["diffs"]:
+            typer.echo(diff["resource"])
+            for change in diff["patch"]:
+                typer.echo(
+                    f"  {change['op']:8} {change['path']}  "
+                    f"{change.get('from', '')!s} → {change.get('value', '')!s}"
+                )
+        word = "would change" if dry_run else "changed"
+        typer.echo(f"{out['entries']} messages: {out['changed']} {word}, {out['failed']} failed")
+    if out["failed"]:
+        raise typer.Exit(WRONG)
+
+
+def item(found: ListedMessage) -> dict[str, Any]:
+    """A message as the lists show it."""
+    entry, envelope = found.entry, found.entry.envelope
+    return {
+        "id": str(entry.id),
+        "received": rfc3339(entry.raw.received),
+        "feed": entry.raw.feed,
+        "site": envelope.site,
+        "kind": "hl7v2",
+        "sender": envelope.sender,
+        "control_id": envelope.control_id,
+        "event": envelope.event,
+        "size": found.size,
+        "sha256": envelope.digest,
+        "ack": entry.ack_code,
+        "duplicates": found.duplicates,
+        "state": found.state,
+        "issues": found.issues,
+        "changes": found.changes,
+        "position": found.position,
+    }
+
+
+def shown_item(found: ShownMessage) -> dict[str, Any]:
+    """A message with its text, issues and resources."""
+    body = found.listed.entry.raw.body
+    return item(found.listed) | {
+        "text": body.decode("utf-8", "replace"),
+        "issues": [
+            {
+                "severity": i.severity,
+                "code": i.code,
+                "where": i.where,
+                "rule": i.rule,
+                "text": i.text,
+            }
+            for i in found.issues
+        ],
+        "resources": [f"{key.reference}/_history/{version}" for key, version in found.versions],
+    }
+
+
+def _filter(
+    state: str | None,
+    feed: str | None,
+    control_id: str | None,
+    since: str | None,
+    until: str | None,
+) -> EntryFilter:
+    if state is not None and state not in STATES:
+        raise Failure(f"--state {state}: expected one of {', '.join(STATES)}", USAGE)
+    return EntryFilter(
+        state=state,  # type: ignore[arg-type]
+        feed=feed,
+        control_id=control_id,
+        since=instant(since, "--since"),
+        until=instant(until, "--until"),
+    )
+
+
+def _progress(total: int, *, quiet: bool) -> Any:
+    from contextlib import contextmanager
+
+    from rich.progress import Progress
+
+    @contextmanager
+    def bar() -> Any:
+        if quiet or total < 100:
+            yield lambda _count: None
+            return
+        with Progress(transient=True) as progress:
+            task = progress.add_task("replaying", total=total)
+            yield lambda count: progress.advance(task, count)
+
+    return bar()

@@ -1,0 +1,162 @@
+"""`segue outbox`: what is to be sent, what was, and what a person decides about the rest."""
+
+from typing import Annotated, Any
+
+import typer
+
+from segue.cli.output import USAGE, WRONG, Config, Failure, Json, print_json, print_table
+from segue.cli.reach import instant, reached
+from segue.model.instants import rfc3339
+from segue.store.records import DeliveryFilter, ListedDelivery
+
+app = typer.Typer(
+    help="What is to be sent, what was, and deciding about the rest.", no_args_is_help=True
+)
+STATES = ("waiting", "delayed", "blocked", "sent", "dead", "dropped")
+COLUMNS = {
+    "id": "id", "created": "created", "destination": "destination", "what": "what",
+    "version": "version", "form": "form", "state": "state", "attempts": "tries", "text": "error",
+}  # fmt: skip
+
+Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...")]
+State = Annotated[str | None, typer.Option(help=f"One of {', '.join(STATES)}.")]
+To = Annotated[str | None, typer.Option("--destination", help="Name of the destination.")]
+Because = Annotated[str, typer.Option(help="Why; kept with the delivery.")]
+
+
+@app.command("list")
+def list_(
+    config: Config = None,
+    state: State = None,
+    destination: To = None,
+    since: Annotated[str | None, typer.Option(help="Created at or after (RFC 3339).")] = None,
+    until: Annotated[str | None, typer.Option(help="Created before (RFC 3339).")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10000, help="How many at most.")] = 50,
+    after: Annotated[int | None, typer.Option(help="`next` of the page before.")] = None,
+    json: Json = False,
+) -> None:
+    """List deliveries, newest first; never their content."""
+    asked = _filter(None, state, destination, since, until)
+    with reached(config) as parts:
+        page = parts.outbox.deliveries(asked, after=after, limit=limit)
+    items = [item(found) for found in page.items]
+    if json:
+        following = str(page.next) if page.next is not None else None
+        print_json({"items": items, "next": following, "total": page.total})
+        return
+    print_table(COLUMNS, [i | {"text": (i["error"] or {}).get("text")} for i in items])
+    typer.echo(f"{len(items)} of {page.total}")
+
+
+@app.command("show")
+def show(
+    delivery: Annotated[int, typer.Argument(metavar="ID")],
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Show one delivery with its receipt or its last error."""
+    with reached(config) as parts:
+        found = parts.outbox.get(delivery)
+    if found is None:
+        raise Failure(f"{delivery}: no such delivery", WRONG)
+    shown = item(found)
+    if json:
+        print_json(shown)
+        return
+    for key, value in shown.items():
+        typer.echo(f"{key:12} {value}")
+
+
+@app.command("retry")
+def retry(
+    because: Because,
+    deliveries: Ids = None,
+    config: Config = None,
+    state: State = None,
+    destination: To = None,
+    json: Json = False,
+) -> None:
+    """Try deliveries again that are delayed, dead or dropped."""
+    from segue.cli.reach import wall_us
+
+    asked = _filter(deliveries, state, destination, None, None)
+    with reached(config) as parts:
+        count = parts.outbox.retry(asked, because, wall_us())
+    _said("retried", count, json=json)
+
+
+@app.command("drop")
+def drop(
+    because: Because,
+    deliveries: Ids = None,
+    config: Config = None,
+    state: State = None,
+    destination: To = None,
+    json: Json = False,
+) -> None:
+    """Give deliveries up; what waited behind them goes on."""
+    asked = _filter(deliveries, state, destination, None, None)
+    with reached(config) as parts:
+        count = parts.outbox.drop(asked, because)
+    _said("dropped", count, json=json)
+
+
+def item(found: ListedDelivery) -> dict[str, Any]:
+    """A delivery as the lists show it."""
+    queued, delivery = found.queued, found.queued.delivery
+    error = None
+    if found.error is not None and found.state != "sent":
+        category, status, text = found.error
+        error = {"category": category, "status": status, "text": text}
+    receipt = None
+    if found.sent is not None:
+        receipt = {
+            "at": rfc3339(found.sent),
+            "status": found.status,
+            "message": found.message,
+        }
+    return {
+        "id": str(queued.id),
+        "destination": delivery.destination,
+        "lane": f"{delivery.lane:x}",
+        "cause": delivery.cause,
+        "what": delivery.what,
+        "version": delivery.version,
+        "form": "fhir" if delivery.form == "fhir" else "hl7v2",
+        "state": found.state,
+        "attempts": found.attempts,
+        "created": rfc3339(queued.created),
+        "not_before": rfc3339(found.not_before) if found.not_before is not None else None,
+        "sent": rfc3339(found.sent) if found.sent is not None else None,
+        "receipt": receipt,
+        "error": error,
+    }
+
+
+def _said(word: str, count: int, *, json: bool) -> None:
+    if json:
+        print_json({word: count})
+    else:
+        typer.echo(f"{count} {word}")
+    if not count:
+        raise typer.Exit(WRONG)
+
+
+def _filter(
+    ids: list[int] | None,
+    state: str | None,
+    destination: str | None,
+    since: str | None,
+    until: str | None,
+) -> DeliveryFilter:
+    if state is not None and state not in STATES:
+        raise Failure(f"--state {state}: expected one of {', '.join(STATES)}", USAGE)
+    if ids is not None and not ids and state is None and destination is None:
+        raise Failure("name deliveries by ID, --state or --destination", USAGE)
+    return DeliveryFilter(
+        ids=tuple(ids or ()),
+        state=state,  # type: ignore[arg-type]
+        destination=destination,
+        since=instant(since, "--since"),
+        until=instant(until, "--until"),
+    )

@@ -1,0 +1,49 @@
+"""How commands print and how they end."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+FINE, WRONG, USAGE, UNREACHABLE = 0, 1, 2, 3
+"""Exit codes of every command."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="segue.yaml; default: ./segue.yaml if it is there."),
+]
+
+
+class Failure(Exception):  # noqa: N818
+    """The command ends: a line for a person and an exit code for a script."""
+
+    def __init__(self, text: str, code: int) -> None:
+        self.code = code
+        super().__init__(text)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON object."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_table(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print rows as a table.
+
+    Args:
+        columns: key in the row to heading, in order.
+        rows: what `--json` would print, one item each.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in columns.values():
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if row.get(key) is None else str(row[key]) for key in columns))
+    Console().print(table)

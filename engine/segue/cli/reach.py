@@ -1,0 +1,58 @@
+"""How commands reach a store: the one of the configuration, running or not."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segue.cli.output import UNREACHABLE, USAGE, Failure
+from segue.cli.run import read_settings
+from segue.model.instants import microseconds
+
+if TYPE_CHECKING:
+    from segue.bootstrap import Opened
+    from segue.pipeline.engine import Hub
+
+
+@contextmanager
+def reached(config: Path | None) -> "Iterator[Opened]":
+    """The store, journal, inbox and outbox of a configuration.
+
+    Raises:
+        Failure: they cannot be reached; exit code 3.
+    """
+    from segue.bootstrap import Unreachable, opened
+
+    settings = read_settings(config)
+    try:
+        with opened(settings) as parts:
+            yield parts
+    except Unreachable as error:
+        raise Failure(str(error), UNREACHABLE) from None
+
+
+def hub(config: Path | None, parts: "Opened") -> "Hub":
+    """The hub of a configuration over an open store."""
+    from segue.bootstrap import build_hub
+
+    return build_hub(read_settings(config), parts)
+
+
+def instant(text: str | None, option: str) -> int | None:
+    """An RFC 3339 instant of an option as microseconds UTC."""
+    if text is None:
+        return None
+    try:
+        value = datetime.fromisoformat(text)
+    except ValueError:
+        raise Failure(f"{option} {text}: no RFC 3339 instant", USAGE) from None
+    if value.tzinfo is None:
+        raise Failure(f"{option} {text}: needs an offset, such as -04:00 or Z", USAGE)
+    return microseconds(value)
+
+
+def wall_us() -> int:
+    """The machine's time, by which senders wait."""
+    return time.time_ns() // 1000

@@ -1,0 +1,138 @@
+"""`segue run`: start the processes of an engine, watch them, stop them in order.
+
+One parent, and below it `front` (all sources and HTTP), workers (one a core) and
+`sender`. A child lives as long as the parent's pipe is open: when the parent ends,
+however it ends, the pipe closes, the child finishes what it has in hand and exits,
+and the ports are free. Signals are the parent's business alone.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segue.cli.output import UNREACHABLE, USAGE, Config, Failure
+from segue.settings import ConfigError, Settings, load
+
+ROLES = ("front", "worker", "sender")
+DRAIN_SECONDS = 20.0
+RESTART_SECONDS = 1.0
+
+
+def read_settings(config: Path | None) -> Settings:
+    """The settings of a command: `--config`, else ./segue.yaml, else the defaults.
+
+    Raises:
+        Failure: with one line per problem, exit code 2.
+    """
+    if config is None and Path("segue.yaml").exists():
+        config = Path("segue.yaml")
+    try:
+        return load(config)
+    except ConfigError as error:
+        raise Failure(str(error), USAGE) from None
+
+
+def run(
+    config: Config = None,
+    roles: Annotated[
+        str, typer.Option(help="Which parts run here: front, worker, sender; default all.")
+    ] = ",".join(ROLES),
+    part: Annotated[str | None, typer.Option(hidden=True)] = None,
+    pipe: Annotated[int, typer.Option(hidden=True)] = -1,
+) -> None:
+    """Start the engine; SIGTERM (or Ctrl-C) drains and stops it.
+
+    Without a configuration: data in ./segue-data, MLLP on 127.0.0.1:2575, HTTP on
+    127.0.0.1:8080 (FHIR at /fhir, /health, /metrics).
+    """
+    settings = read_settings(config)
+    if part is not None:
+        from segue.bootstrap.serve import serve
+
+        # Signals belong to the parent; the pipe says when to stop.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        sys.exit(serve(settings, part, pipe))
+    chosen = tuple(role.strip() for role in roles.split(","))
+    for role in chosen:
+        if role not in ROLES:
+            raise Failure(f"--roles {role}: expected some of {', '.join(ROLES)}", USAGE)
+    from segue.bootstrap import StartRefused, prepare
+
+    try:
+        with prepare(settings) as environment:
+            code = _supervise(settings, config, chosen, environment)
+    except StartRefused as refused:
+        raise Failure(str(refused), refused.code) from None
+    sys.exit(code)
+
+
+@dataclass
+class _Child:
+    name: str
+    process: "subprocess.Popen[bytes]"
+    started: float
+
+
+def _supervise(
+    settings: Settings, config: Path | None, roles: tuple[str, ...], environment: dict[str, str]
+) -> int:
+    reading, writing = os.pipe()
+    names = [
+        name
+        for role in roles
+        for name in (
+            [f"worker-{n}" for n in range(settings.workers)] if role == "worker" else [role]
+        )
+    ]
+
+    def spawn(name: str) -> _Child:
+        command = [sys.executable, "-m", "segue", "run", "--part", name, "--pipe", str(reading)]
+        if config is not None:
+            command += ["--config", str(config)]
+        process = subprocess.Popen(  # noqa: S603
+            command,
+            pass_fds=[reading],
+            env={**os.environ, **environment},  # noqa: TID251
+        )
+        return _Child(name, process, time.monotonic())
+
+    stopping = False
+
+    def stop(_signal: int, _frame: object) -> None:
+        nonlocal stopping
+        stopping = True
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    children = [spawn(name) for name in names]
+    code = 0
+    while not stopping:
+        for index, child in enumerate(children):
+            ended = child.process.poll()
+            if ended is None:
+                continue
+            if ended in (USAGE, UNREACHABLE):
+                # It has said why in one line; starting it again would not help.
+                code, stopping = ended, True
+                break
+            if time.monotonic() - child.started > RESTART_SECONDS:
+                children[index] = spawn(child.name)
+        time.sleep(0.1)  # noqa: TID251
+    os.close(writing)
+    deadline = time.monotonic() + DRAIN_SECONDS
+    for child in children:
+        try:
+            child.process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.process.kill()
+            child.process.wait()
+    os.close(reading)
+    return code
