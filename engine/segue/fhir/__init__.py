@@ -1,0 +1,1 @@
+"""FHIR R4 as a language: structure, references, search, outcomes. Decides, never acts."""

@@ -1,0 +1,172 @@
+"""One text for one content: canonical JSON, content hashes, and the form that laws compare.
+
+Decimals keep their digits (`0.10` stays `0.10`). The text that is stored has no
+`meta.versionId` and no `meta.lastUpdated`: they are known only at the commit, and are
+spliced in when it is read.
+"""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+Resource = dict[str, Any]
+
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+_encode_sorted = msgspec.json.Encoder(decimal_format="number", order="sorted").encode
+
+_VERSIONED = ("versionId", "lastUpdated")
+_VOLATILE = ("versionId", "lastUpdated", "source")
+_META_FIRST = '{"meta":{'
+
+OUTSIDE_CONTENT = ("text",)
+"""Elements that are no content: a new narrative alone makes no new version."""
+
+OUTSIDE_STATE: dict[str, tuple[str, ...]] = {"Task": ("authoredOn", "lastModified")}
+"""Elements that depend on arrival, by type; not part of `canonical_state`."""
+
+ARRIVAL_INPUTS = frozenset({"noticed-at", "window-lost"})
+"""Codes of `Task.input.type` that depend on arrival."""
+
+RECEIPT_OUTPUTS = frozenset({"delivery-receipt"})
+"""Codes of `Task.output.type` that record what a peer acknowledged."""
+
+HISTORY_REASONS = frozenset({"anchor-voided", "superseded"})
+"""Codes of `Task.statusReason` of Tasks that were cancelled as if they had never been."""
+
+RETRACTED = "retracted"
+"""Code in `meta.tag` of what the fold yields no more."""
+
+
+def loads(text: str | bytes) -> Any:
+    """Parse JSON; numbers with a fraction become Decimal.
+
+    Raises:
+        ValueError: it is not JSON.
+
+    >>> dumps(loads('{"value":1.00}'))
+    '{"value":1.00}'
+    """
+    return _decode(text)
+
+
+def dumps(resource: Any) -> str:
+    """JSON text in the order of the dict."""
+    return _encode(resource).decode()
+
+
+def canonical_json(resource: Resource) -> str:
+    """The text that is stored: sorted names, no white space, no version.
+
+    A `meta` stands first, where `splice_meta` finds it without parsing.
+
+    >>> canonical_json({"resourceType": "Basic", "meta": {"versionId": "3"}, "id": "a"})
+    '{"id":"a","resourceType":"Basic"}'
+    """
+    meta = resource.get("meta")
+    if meta is None:
+        return _encode_sorted(resource).decode()
+    kept = {name: value for name, value in meta.items() if name not in _VERSIONED}
+    rest = _encode_sorted({n: v for n, v in resource.items() if n != "meta"}).decode()
+    if not kept:
+        return rest
+    return f'{{"meta":{_encode_sorted(kept).decode()},{rest[1:]}'
+
+
+def content_hash(resource: Resource) -> bytes:
+    """16 bytes that change with the content: without version, source and narrative.
+
+    >>> content_hash({"id": "a", "text": {}}) == content_hash({"id": "a", "meta": {"source": "x"}})
+    True
+    """
+    content = _without_meta(resource, _VOLATILE)
+    if "text" in content:
+        content = {name: value for name, value in content.items() if name != "text"}
+    return blake2b(_encode_sorted(content), digest_size=16).digest()
+
+
+def _without_meta(resource: Resource, names: tuple[str, ...]) -> Resource:
+    meta = resource.get("meta")
+    if meta is None or not any(name in meta for name in names):
+        return resource
+    kept = {name: value for name, value in meta.items() if name not in names}
+    copy = dict(resource)
+    if kept:
+        copy["meta"] = kept
+    else:
+        del copy["meta"]
+    return copy
+
+
+def splice_meta(body: str, version: int, last_updated: str) -> str:
+    """Put the version into a stored text.
+
+    Args:
+        body: as `canonical_json` made it.
+        version: number of the version.
+        last_updated: FHIR instant of its commit.
+
+    >>> splice_meta('{"id":"a","resourceType":"Basic"}', 2, "2026-07-05T12:00:00Z")
+    '{"meta":{"versionId":"2","lastUpdated":"2026-07-05T12:00:00Z"},"id":"a","resourceType":"Basic"}'
+    """
+    new = f'{{"meta":{{"versionId":"{version}","lastUpdated":"{last_updated}"'
+    if body.startswith(_META_FIRST):
+        return f"{new},{body[9:]}"
+    if '"meta":{' in body:
+        return _splice_slowly(body, version, last_updated)
+    return f"{new}}},{body[1:]}"
+
+
+def _splice_slowly(body: str, version: int, last_updated: str) -> str:
+    """Parse: here the resource's own meta cannot be told from that of a nested one."""
+    resource = loads(body)
+    meta = {"versionId": str(version), "lastUpdated": last_updated, **resource.get("meta", {})}
+    return dumps({**resource, "meta": meta})
+
+
+def canonical_state(resources: Iterable[Resource]) -> bytes:
+    """The form in which two states are compared: equal facts, equal bytes.
+
+    Left out is what depends on when and in which order things arrived: versions,
+    narrative, `Task.authoredOn` and `.lastModified`, the inputs and outputs named above,
+    Provenance, retracted resources, and Tasks that were cancelled because their anchor
+    was voided or superseded.
+    """
+    lines = []
+    for resource in resources:
+        compared = _state_of(resource)
+        if compared is not None:
+            lines.append(_encode_sorted(compared))
+    return b"\n".join(sorted(lines))
+
+
+def _state_of(resource: Resource) -> Resource | None:
+    kind = resource["resourceType"]
+    tags = resource.get("meta", {}).get("tag", ())
+    if kind == "Provenance" or any(tag.get("code") == RETRACTED for tag in tags):
+        return None
+    if (
+        kind == "Task"
+        and resource.get("status") == "cancelled"
+        and _codes(resource.get("statusReason")) & HISTORY_REASONS
+    ):
+        return None
+    without = (*OUTSIDE_CONTENT, *OUTSIDE_STATE.get(kind, ()))
+    compared = {
+        name: value
+        for name, value in _without_meta(resource, _VOLATILE).items()
+        if name not in without
+    }
+    if kind == "Task":
+        for name, codes in (("input", ARRIVAL_INPUTS), ("output", RECEIPT_OUTPUTS)):
+            items = [i for i in compared.pop(name, ()) if not _codes(i.get("type")) & codes]
+            if items:
+                compared[name] = items
+    return compared
+
+
+def _codes(concept: dict[str, Any] | None) -> set[str]:
+    return {coding.get("code", "") for coding in (concept or {}).get("coding", ())}

@@ -1,0 +1,91 @@
+"""What the server says of itself: the CapabilityStatement.
+
+Source: https://hl7.org/fhir/R4/capabilitystatement.html
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from segue.fhir.search.parameters import parameters_of
+
+INTERACTIONS = (
+    "read",
+    "vread",
+    "update",
+    "delete",
+    "history-instance",
+    "history-type",
+    "create",
+    "search-type",
+)
+"""Interactions of every stored type."""
+
+_KIND = {"token": "token", "reference": "reference", "date": "date", "string": "string"}
+
+
+def capability_statement(
+    types: Iterable[str],
+    *,
+    version: str,
+    date: str,
+    base_url: str,
+    secured: bool = False,
+    interactions: Iterable[str] = INTERACTIONS,
+    system: Iterable[str] = ("transaction", "batch", "history-system"),
+) -> dict[str, Any]:
+    """The CapabilityStatement of a running server.
+
+    Args:
+        types: resource types that are stored.
+        version: of the software.
+        date: FHIR dateTime since when this statement holds.
+        base_url: where the server answers.
+        secured: whether requests need a bearer token.
+        interactions: what is offered for each type.
+        system: what is offered for all types together.
+    """
+    rest: dict[str, Any] = {"mode": "server"}
+    if secured:
+        rest["security"] = {"description": "Bearer token in the Authorization header"}
+    offered = tuple(interactions)
+    rest["resource"] = [_resource(type_, offered) for type_ in sorted(types)]
+    rest["interaction"] = [{"code": code} for code in system]
+    rest["searchParam"] = [
+        {"name": "_id", "type": "token"},
+        {"name": "_lastUpdated", "type": "date"},
+    ]
+    return {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": date,
+        "kind": "instance",
+        "software": {"name": "Segue", "version": version},
+        "implementation": {"description": "Segue", "url": base_url},
+        "fhirVersion": "4.0.1",
+        "format": ["application/fhir+json"],
+        "rest": [rest],
+    }
+
+
+def _resource(type_: str, offered: tuple[str, ...]) -> dict[str, Any]:
+    known = parameters_of(type_)
+    entry: dict[str, Any] = {
+        "type": type_,
+        "interaction": [{"code": code} for code in offered],
+        "versioning": "versioned",
+        "readHistory": True,
+        "updateCreate": True,
+        "conditionalCreate": True,
+        "conditionalUpdate": True,
+        "conditionalDelete": "single",
+    }
+    includes = [f"{type_}:{p.code}" for p in known if p.kind == "reference"]
+    if includes:
+        entry["searchInclude"] = includes
+    entry["searchRevInclude"] = ["Provenance:target"]
+    entry["searchParam"] = [
+        {"name": "_id", "type": "token"},
+        {"name": "_lastUpdated", "type": "date"},
+        *({"name": p.code, "type": _KIND.get(p.kind, "uri")} for p in known),
+    ]
+    return entry

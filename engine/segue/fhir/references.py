@@ -1,0 +1,118 @@
+"""References between resources: read, list, rewrite.
+
+Source: https://hl7.org/fhir/R4/references.html
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from segue.model.identity import ResourceKey
+
+_RELATIVE = re.compile(
+    r"(?:https?://\S+/)?([A-Z][A-Za-z]+)/([A-Za-z0-9.\-]{1,64})(?:/_history/[A-Za-z0-9.\-]{1,64})?"
+)
+# uri, url, uuid and oid elements point to entries of a bundle by these only.
+_LINKED = ("urn:uuid:", "urn:oid:")
+
+
+def reference(key: ResourceKey, display: str | None = None) -> dict[str, str]:
+    """A Reference to a resource of this store.
+
+    >>> reference(ResourceKey("Patient", "1"))
+    {'reference': 'Patient/1'}
+    """
+    if display is None:
+        return {"reference": f"{key[0]}/{key[1]}"}
+    return {"reference": f"{key[0]}/{key[1]}", "display": display}
+
+
+def parse_reference(text: str, base: str | None = None) -> ResourceKey | None:
+    """The key that a literal reference names; None for anything else.
+
+    Args:
+        text: `Patient/1`, `Patient/1/_history/2`, or an absolute URL.
+        base: our own base URL. An absolute URL of another server names nothing here;
+            without a base every absolute URL of that form is taken.
+
+    >>> parse_reference("Patient/1/_history/2")
+    ResourceKey(type='Patient', id='1')
+    >>> parse_reference("#a") is None, parse_reference("http://x/Patient/1", "http://y") is None
+    (True, True)
+    """
+    if base is not None and text.startswith(("http://", "https://")):
+        root = base.rstrip("/") + "/"
+        if not text.startswith(root):
+            return None
+        text = text[len(root) :]
+    found = _RELATIVE.fullmatch(text)
+    return ResourceKey(found[1], found[2]) if found else None
+
+
+def walk_references(resource: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every Reference with a literal `reference`, with its path, in document order.
+
+    >>> list(walk_references({"subject": {"reference": "Patient/1"}}))
+    [('subject', {'reference': 'Patient/1'})]
+    """
+    if isinstance(resource, dict):
+        if isinstance(resource.get("reference"), str) and path:
+            yield path, resource
+        for name, value in resource.items():
+            if isinstance(value, (dict, list)):
+                yield from walk_references(value, f"{path}.{name}" if path else name)
+    elif isinstance(resource, list):
+        for index, item in enumerate(resource):
+            if isinstance(item, (dict, list)):
+                yield from walk_references(item, f"{path}[{index}]")
+
+
+def rewrite(resource: Any, mapping: Mapping[str, str]) -> Any:
+    """A copy in which references that are keys of the mapping are replaced.
+
+    Replaced are `Reference.reference`, other elements whose whole value is a
+    `urn:uuid:` or `urn:oid:` of the mapping, and links within a narrative.
+
+    >>> rewrite({"subject": {"reference": "urn:uuid:1"}}, {"urn:uuid:1": "Patient/1"})
+    {'subject': {'reference': 'Patient/1'}}
+    """
+    if not mapping:
+        return resource
+    if isinstance(resource, dict):
+        copy = {}
+        for name, value in resource.items():
+            if isinstance(value, str):
+                if name == "reference" or value.startswith(_LINKED):
+                    copy[name] = _replaced(value, mapping)
+                elif name == "div":
+                    copy[name] = _linked(value, mapping)
+                else:
+                    copy[name] = value
+            else:
+                copy[name] = rewrite(value, mapping)
+        return copy
+    if isinstance(resource, list):
+        return [
+            _replaced(item, mapping)
+            if isinstance(item, str) and item.startswith(_LINKED)
+            else rewrite(item, mapping)
+            for item in resource
+        ]
+    return resource
+
+
+def _replaced(value: str, mapping: Mapping[str, str]) -> str:
+    if value in mapping:
+        return mapping[value]
+    # A version-specific or fragment suffix goes with what it belongs to.
+    head, mark, tail = value.partition("#")
+    if mark and head in mapping:
+        return f"{mapping[head]}#{tail}"
+    return value
+
+
+def _linked(div: str, mapping: Mapping[str, str]) -> str:
+    def replaced(found: re.Match[str]) -> str:
+        return found[1] + mapping.get(found[2], found[2]) + found[3]
+
+    return re.sub(r"""((?:href|src)=["'])([^"']*)(["'])""", replaced, div)

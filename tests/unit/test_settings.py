@@ -1,0 +1,182 @@
+"""The configuration: every fault is one line that says where, what, and what was meant."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from segue.settings import Address, ConfigError, load
+
+WHOLE = """\
+version: 1
+data_dir: ./segue-data
+database: sqlite
+workers: 2
+zone: null
+mappings: [./mappings]
+profiles: [./fhir_profiles]
+http:
+  listen: 127.0.0.1:8080
+  base_url: null
+  tokens: null
+keep: {messages: forever, duplicates: 30d}
+sites:
+  hospa:
+    name: Hospital A
+    authority: HOSPA
+    system: urn:oid:2.16.840.1.113883.19.5
+    zone: America/New_York
+    sends_as: [HOSPA]
+    control_id_reuse: process
+    links_by: [MR, PI]
+    practices: {PCPB: pcpb}
+    lag: 72h
+feeds:
+  hospa-adt:
+    kind: mllp
+    listen: 127.0.0.1:2575
+    site: hospa
+    ack: durable
+    allow: [127.0.0.0/8]
+    tls: null
+    history: false
+    part2: none
+destinations:
+  pcpb:
+    kind: fhir_rest
+    url: http://127.0.0.1:9101/fhir
+    site: pcpb
+    send: [Encounter, CarePlan, Task]
+    headers: {Authorization: "Bearer ${PCPB_TOKEN}"}
+    bundle: 50
+    receipt: gateway
+    bed_moves: false
+    timeout: 10s
+    retry: {first: 1s, factor: 2, ceiling: 15m, give_up: 72h}
+  lab:
+    kind: mllp
+    address: 127.0.0.1:2601
+    site: lab
+    send: [adt, careplan]
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "segue.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def problems(folder: Path, text: str, **environment: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(write(folder, text), environment)
+    return [problem.replace(str(folder) + "/", "") for problem in caught.value.problems]
+
+
+def test_every_key_of_the_documented_file_is_read(tmp_path: Path) -> None:
+    settings = load(write(tmp_path, WHOLE), {"PCPB_TOKEN": "secret"})
+    site = settings.sites["hospa"]
+    assert (site.title, site.authority, str(site.zone)) == (
+        "Hospital A", "HOSPA", "America/New_York",
+    )  # fmt: skip
+    assert site.lag == timedelta(hours=72)
+    assert settings.feeds["hospa-adt"].listen == Address("127.0.0.1", 2575)
+    pcpb = settings.destinations["pcpb"]
+    assert pcpb.headers == {"Authorization": "Bearer secret"}
+    assert pcpb.retry.ceiling == timedelta(minutes=15)
+    assert pcpb.send == {"Encounter", "CarePlan", "Task"}
+    assert settings.keep.duplicates == timedelta(days=30)
+    assert settings.data_dir == tmp_path / "segue-data"
+
+
+def test_without_a_file_there_is_one_site_with_an_mllp_and_an_http_feed() -> None:
+    settings = load(None, {})
+    assert settings.http.listen == Address("127.0.0.1", 8080)
+    assert {f.name: f.kind for f in settings.feeds.values()} == {"mllp": "mllp", "http": "http"}
+    assert settings.feeds["mllp"].listen == Address("127.0.0.1", 2575)
+    assert settings.destinations == {}
+
+
+def test_an_unknown_key_names_its_line_and_what_was_meant(tmp_path: Path) -> None:
+    text = WHOLE.replace("    ack: durable", "    ackk: durable")
+    assert problems(tmp_path, text, PCPB_TOKEN="x") == [
+        "segue.yaml:29  feeds.hospa-adt.ackk: unknown key. Did you mean 'ack'?"
+    ]
+
+
+def test_a_missing_site_is_one_clear_line(tmp_path: Path) -> None:
+    text = WHOLE.replace("    site: hospa\n", "    site: hospaa\n")
+    assert problems(tmp_path, text, PCPB_TOKEN="x") == [
+        "segue.yaml:28  feeds.hospa-adt.site: no site 'hospaa'. Did you mean 'hospa'?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("timeout: 10s", "timeout: 10", "destinations.pcpb.timeout: expected a duration"),
+        ("zone: America/New_York", "zone: America/NewYork", "sites.hospa.zone: no IANA time zone"),
+        ("workers: 2", "workers: two", "workers: expected a whole number"),
+        ("kind: mllp\n    listen", "kind: mlp\n    listen", "Did you mean 'mllp'?"),
+        ("practices: {PCPB: pcpb}", "practices: {PCPB: pcbp}", "Did you mean 'pcpb'?"),
+        ("version: 1", "version: 2", "this Segue reads version 1"),
+        ("database: sqlite", "database: mysql://x", "expected sqlite or a postgresql:// address"),
+        ("  hospa-adt:", "  Hospa_ADT:", "a name is lower case"),
+        ("${PCPB_TOKEN}", "${NO_TOKEN}", "the environment has no NO_TOKEN"),
+        ("send: [adt, careplan]", "send: [Task]", "mllp sends adt, careplan"),
+    ],
+)
+def test_a_wrong_value_says_what_was_expected(
+    tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    assert old in WHOLE
+    found = problems(tmp_path, WHOLE.replace(old, new, 1), PCPB_TOKEN="x")
+    assert any(expected in problem for problem in found), found
+    assert all(problem.startswith("segue.yaml:") for problem in found)
+
+
+def test_all_faults_are_said_at_once(tmp_path: Path) -> None:
+    text = WHOLE.replace("workers: 2", "workers: 0").replace("bundle: 50", "bundle: 0")
+    assert len(problems(tmp_path, text, PCPB_TOKEN="x")) == 2
+
+
+def test_listening_beyond_loopback_needs_authentication(tmp_path: Path) -> None:
+    text = WHOLE.replace("listen: 127.0.0.1:8080", "listen: 0.0.0.0:8080").replace(
+        "listen: 127.0.0.1:2575", "listen: 0.0.0.0:2575"
+    )
+    text = text.replace("    allow: [127.0.0.0/8]\n", "")
+    found = problems(tmp_path, text, PCPB_TOKEN="x")
+    assert any("set http.tokens" in problem for problem in found)
+    assert any("set allow: [network] or tls.client_ca" in problem for problem in found)
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    settings = load(
+        write(tmp_path, WHOLE),
+        {
+            "PCPB_TOKEN": "x",
+            "SEGUE_DATA_DIR": "/var/lib/segue",
+            "SEGUE_DATABASE_URL": "postgresql://db/segue",
+            "SEGUE_HTTP_PORT": "9000",
+            "SEGUE_MLLP_PORT": "9001",
+        },
+    )
+    assert settings.data_dir == Path("/var/lib/segue")
+    assert settings.database == "postgresql://db/segue"
+    assert settings.http.listen.port == 9000
+    assert settings.feeds["hospa-adt"].listen == Address("127.0.0.1", 9001)
+
+
+def test_one_environment_port_cannot_serve_two_feeds(tmp_path: Path) -> None:
+    text = WHOLE.replace(
+        "destinations:",
+        "  hospb-adt: {kind: mllp, listen: 127.0.0.1:2576, site: hospa}\ndestinations:",
+    )
+    (problem,) = problems(tmp_path, text, PCPB_TOKEN="x", SEGUE_MLLP_PORT="9001")
+    assert "hospa-adt" in problem
+    assert "hospb-adt" in problem
+
+
+def test_what_is_not_yaml_says_where(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, "version: 1\nsites: [\n")
+    assert problem.startswith("segue.yaml:")
