@@ -113,8 +113,8 @@ def explain(
         typer.echo(f"{field or file}  empty in this message, or read by the engine itself")
 
 
-@app.command()
-def test(
+@app.command("test")
+def run_all(
     path: Annotated[
         Path | None, typer.Argument(help="A case, or a folder of them; default: all shipped.")
     ] = None,

@@ -1,0 +1,264 @@
+"""A message through a mapping set: facts, issues, and what no rule read.
+
+Each patient group (PID) of a message becomes one fact.
+"""
+
+import hashlib
+from functools import lru_cache
+from typing import Any
+
+from segue.hl7v2.groups import groups
+from segue.hl7v2.message import Message, Segment
+from segue.hl7v2.times import offset_of
+from segue.mapping.context import PART2, Context, Mapped
+from segue.mapping.directory import practitioner
+from segue.mapping.identity import patient_identity, visit_identity
+from segue.mapping.load import MappingSet
+from segue.mapping.tables import Tools
+from segue.mapping.times import EventTimes
+from segue.mapping.values import Memo, NoMemo, Run
+from segue.mapping.walk import Walk, note_unread
+from segue.model.events import EVENTS, Event
+from segue.model.facts import Fact, Fragment
+from segue.model.issues import Issue
+
+NO_VISIT = "N"
+"""PV1-2 of a PV1 that is there only because the structure wants one."""
+
+LINKS = frozenset({"link", "unlink"})
+NO_PATIENT = frozenset({"bed-status"})
+CANCELS = frozenset({"cancel", "delete-visit"})
+REPLACES = frozenset({"merge", "change"})
+ACCOUNT_CHANGE = "A49"
+"""Changes an account: MRG-1 may well be the patient's own identifier."""
+
+HEADERS = frozenset({"MSH", "EVN", "SFT", "UAC", "DSC"})
+_operator = practitioner(Tools())
+
+
+def apply(
+    mapping: MappingSet, message: Message, context: Context, *, trace: bool = False
+) -> Mapped:
+    """Map one message.
+
+    Values in the result may be shared with other results: read them, never change them.
+
+    Args:
+        mapping: the mapping set of the site.
+        message: the parsed message.
+        context: where it came from.
+        trace: also list what each rule did (`Mapped.trace`); slower.
+
+    Returns:
+        One fact per patient group. None where the message names no patient or its
+        event is none that Segue knows; the issues then say so.
+    """
+    mapped = Mapped(trace=[] if trace else None)
+    run = _run(mapping, message, context)
+    directory: dict[str, Fragment] = {}
+    run.directory = directory
+    header, stated = message.first("MSH"), message.first("EVN")
+    event = EVENTS.get(message.event)
+    mapped.provenance = _provenance(mapping, message, run, header, stated)
+    if message.type != "ADT" or event is None or event.effect in NO_PATIENT:
+        text = "this event has no map; the message is kept as sent"
+        mapped.issues.append(Issue("warning", "unsupported-event", "MSH-9", text))
+        return mapped
+    plan = mapping.plan(message.structure)
+    times = EventTimes(run, header, stated, context.received)
+    mapped.provenance["recorded"] = times.recorded.text
+    if times.happened is not None:
+        mapped.provenance["occurred"] = times.happened.text
+    digest = context.digest or hashlib.sha256(message.text.encode()).hexdigest()
+    control_id = (header.raw(10) if header else "").strip()
+    sender = context.sender or _sender(header, context)
+    unmapped: dict[str, str] = {}
+    for segment in message.segments:
+        if segment.name in HEADERS:
+            note_unread(segment, plan.structural.get(segment.name, frozenset()), unmapped)
+    for ordinal, (pid, segments) in enumerate(_patients(message)):
+        fact = _fact(mapping, event, pid, segments, run, times)
+        if fact is None:
+            continue
+        Walk(plan, run, fact, trace=mapped.trace, unmapped=unmapped).through(segments)
+        _prior(mapping, event, run.segments.get("MRG"), run, fact)
+        fact.id = hashlib.blake2b(
+            f"{sender}\x1f{control_id}\x1f{digest}\x1f{ordinal}".encode(), digest_size=16
+        ).hexdigest()
+        fact.control_id, fact.digest, fact.received = control_id, digest, context.received
+        fact.history, fact.mapping = context.history, mapping.digest
+        fact.details, fact.rules = run.details, run.fired
+        _label(fact, run, context)
+        mapped.facts.append(fact)
+    if event.effect in LINKS and len(mapped.facts) > 1:
+        mapped.facts[0].prior = mapped.facts[1].identity
+    mapped.directory = list(directory.values())
+    mapped.issues = run.issues
+    mapped.verbatim = unmapped
+    mapped.unmapped = list(dict.fromkeys(_name_of(name) for name in unmapped))
+    return mapped
+
+
+def source_identity(mapping: MappingSet, message: Message, context: Context) -> str | None:
+    """Key of the first patient's source identity, `HOSPA|100234`, without mapping the rest."""
+    run = _run(mapping, message, context)
+    rules = mapping.identity
+    return patient_identity(rules, message.first("PID"), rules.fields, run)[0]
+
+
+def _run(mapping: MappingSet, message: Message, context: Context) -> Run:
+    separators = message.separators
+    header = message.first("MSH")
+    held = mapping.caches.get(id(context.site))
+    if held is None:
+        held = mapping.remember(context.site)
+    run = Run(
+        context.site,
+        component=separators.component,
+        repetition=separators.repetition,
+        subcomponent=separators.subcomponent,
+        escape=separators.escape,
+        unescape=message.unescape,
+        offset=offset_of(header.raw(7)) if header else None,
+        authorities=mapping.identity.authorities,
+        never=mapping.identity.never,
+        cache=held[1],
+    )
+    run.memos = held[2] if run.default_delimiters else _no_memos(len(mapping.rules))
+    return run
+
+
+@lru_cache(maxsize=8)
+def _no_memos(count: int) -> list[Memo]:
+    return [NoMemo()] * count
+
+
+def _patients(message: Message) -> list[tuple[Segment | None, list[Segment]]]:
+    """Each patient's PID and segments; headers belong to nobody."""
+    pids = message.all("PID")
+    if len(pids) > 1:
+        return [(group.pid, group.segments) for group in groups(message)]
+    body = [segment for segment in message.segments if segment.name not in HEADERS]
+    return [(pids[0] if pids else None, body)]
+
+
+def _sender(header: Segment | None, context: Context) -> str:
+    sent = f"{header.raw(3)}|{header.raw(4)}" if header else "|"
+    return context.feed if sent == "|" else sent
+
+
+def _fact(
+    mapping: MappingSet,
+    event: Event,
+    pid: Segment | None,
+    segments: list[Segment],
+    run: Run,
+    times: EventTimes,
+) -> Fact | None:
+    """The fact of a patient group, with its keys and times and nothing mapped yet."""
+    first: dict[str, Segment] = {}
+    for segment in segments:
+        first.setdefault(segment.name, segment)
+    run.segments, run.details, run.labels, run.fired = first, {}, [], []
+    rules = mapping.identity
+    identity, links = patient_identity(rules, pid, rules.fields, run)
+    if identity is None:
+        where = "PID" if pid is None else "PID-3"
+        text = "no patient identifier; the message cannot be filed"
+        run.report("error", "no-patient-identifier", where, text)
+        return None
+    stay = first.get("PV1")
+    about_visit = event.about_visit and _speaks_of_visit(event, stay, run)
+    visit = visit_identity(rules, run) if about_visit else None
+    if about_visit and visit is None:
+        text = "no visit number; the visit is sought among the patient's open ones"
+        run.report("warning", "no-visit-number", "PV1-19", text)
+    run.identity, run.visit = identity, visit or ""
+    is_cancel = event.effect in CANCELS
+    return Fact(
+        id="",
+        site=run.site.name,
+        authority=run.authority,
+        control_id="",
+        digest="",
+        event=event.code,
+        occurred=times.recorded if is_cancel else times.occurred(event.code, stay),
+        recorded=times.recorded,
+        sent=times.sent,
+        received=0,
+        identity=identity,
+        links=links,
+        targets=times.happened if is_cancel else None,
+        visit=visit,
+        about_visit=about_visit,
+    )
+
+
+def _speaks_of_visit(event: Event, visit: Segment | None, run: Run) -> bool:
+    if visit is None:
+        return event.effect != "update"
+    return run.part(run.parts(visit.raw(2)), 1) != NO_VISIT
+
+
+def _prior(mapping: MappingSet, event: Event, merge: Segment | None, run: Run, fact: Fact) -> None:
+    """What MRG says: the identity, visit and account that go."""
+    if merge is None:
+        return
+    prior, _ = patient_identity(mapping.identity, merge, ("MRG-1", "MRG-4"), run)
+    if event.effect in REPLACES:
+        if prior is None:
+            text = "no prior patient identifier; nothing can be merged"
+            run.report("error", "no-prior-identifier", "MRG-1", text)
+        elif prior == fact.identity and event.code != ACCOUNT_CHANGE:
+            text = "the prior identifier is the patient's own; nothing is merged"
+            run.report("error", "merge-with-itself", "MRG-1", text)
+        elif prior != fact.identity:
+            fact.prior = prior
+    elif prior is not None and prior != fact.identity:
+        run.details["prior_identity"] = prior
+    for number, name in ((3, "prior_account"), (5, "prior_visit")):
+        parts = run.first(merge.raw(number)).split(run.component)
+        value = run.part(parts, 1)
+        if value:
+            authority = run.authority_of(parts[3])[0] if len(parts) > 3 else ""
+            run.details[name] = f"{authority or run.authority}|{value}"
+
+
+def _label(fact: Fact, run: Run, context: Context) -> None:
+    labels = set(run.labels)
+    if context.part2 == "all":
+        labels.add(PART2)
+    elif context.part2 != "none" and fact.about_visit:
+        visit = run.segments.get("PV1")
+        unit = run.part(run.parts(visit.raw(3)), 1) if visit else ""
+        if not unit or unit in context.part2:
+            labels.add(PART2)
+    fact.labels = sorted(labels)
+
+
+def _name_of(name: str) -> str:
+    segment, _, field = name.rpartition("-")
+    return f"{segment.partition('[')[0]}-{field}"
+
+
+def _provenance(
+    mapping: MappingSet, message: Message, run: Run, header: Segment | None, stated: Segment | None
+) -> dict[str, Any]:
+    said: dict[str, Any] = {
+        "event": message.event,
+        "structure": message.structure,
+        "mapping": mapping.digest,
+    }
+    if header is not None:
+        for name, n in (("application", 3), ("facility", 4), ("control_id", 10)):
+            value = run.part(run.parts(header.raw(n)), 1)
+            if value:
+                said[name] = value
+    if stated is not None:
+        fields = stated.fields
+        if len(fields) > 4 and (reason := run.part(run.parts(fields[4]), 1)):
+            said["reason"] = reason
+        if len(fields) > 5 and fields[5] and (who := _operator(run.first(fields[5]), run)):
+            said["operator"] = who
+        run.found.clear()
+    return said

@@ -1,0 +1,220 @@
+"""The named functions that a rule may call with `using:`, and those of general use.
+
+A function sees the field as sent and, through the run, the other fields of its
+segment. Each one's docstring shows what it makes.
+"""
+
+from typing import Any
+
+from segue.mapping.clinical_functions import (
+    VALUE_TYPES,
+    allergy_reaction,
+    observation_value,
+    reference_range,
+)
+from segue.mapping.coverage_functions import coverage_class, insured_name, organization_of_plan
+from segue.mapping.datatypes import Factory
+from segue.mapping.directory import DATATYPES
+from segue.mapping.patient_functions import (
+    birth_time,
+    communication,
+    contact,
+    contact_relationship,
+    deceased,
+    deceased_flag,
+    multiple_birth,
+    practice,
+    us_core_category,
+)
+from segue.mapping.tables import NOTHING, Convert, Tools
+from segue.mapping.values import Run, scratch
+from segue.mapping.visit_functions import (
+    assigned_place,
+    diagnosis_code,
+    encounter_diagnosis,
+    participant,
+    performer,
+    procedure_code,
+    role_participant,
+)
+
+
+def example(name: str, raw: str, **options: Any) -> Any:
+    """Call a datatype or function by name, outside of any message; for examples.
+
+    >>> example("CX", "100234^^^HOSPA^MR")["system"]
+    'urn:oid:1.2.3'
+    """
+    factory = FUNCTIONS.get(name) or DATATYPES[name]
+    return factory(Tools(), **options)(raw, scratch())
+
+
+def constant(tools: Tools, *, value: Any) -> Convert:
+    """A fixed value, when the field has content.
+
+    >>> example("constant", "D", value="entered-in-error")
+    'entered-in-error'
+    """
+
+    def convert(raw: str, run: Run) -> Any:
+        return value
+
+    return convert
+
+
+def nothing(tools: Tools) -> Convert:
+    """Deletes the element, when the field has content.
+
+    >>> example("nothing", "D") is NOTHING
+    True
+    """
+
+    def convert(raw: str, run: Run) -> Any:
+        return NOTHING
+
+    return convert
+
+
+def padded(tools: Tools, *, digits: int = 2) -> Convert:
+    """A numeric code with leading zeros; others as sent.
+
+    >>> example("padded", "1"), example("padded", "SNF")
+    ('01', 'SNF')
+    """
+
+    def convert(raw: str, run: Run) -> str | None:
+        code = run.part(run.parts(raw), 1)
+        return (code.zfill(digits) if code.isdigit() else code) or None
+
+    return convert
+
+
+def reference_to(tools: Tools, *, map: str, element: str) -> Convert:  # noqa: A002
+    """An item that refers to what another map made of this segment: `{element: Reference}`.
+
+    >>> run = scratch()
+    >>> run.made["IN1_Coverage"] = "Coverage/7"
+    >>> reference_to(Tools(), map="IN1_Coverage", element="coverage")("X", run)
+    {'coverage': {'reference': 'Coverage/7'}}
+    """
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        made = run.made.get(map)
+        return {element: {"reference": made}} if made else None
+
+    return convert
+
+
+def extension(
+    tools: Tools,
+    *,
+    url: str,
+    value: str,
+    datatype: str | None = None,
+    inner: str | None = None,
+    **options: Any,
+) -> Convert:
+    """An extension: `value` is `valueString`, `datatype` how the field is read.
+
+    With `inner` the value sits in a nested extension of that name.
+
+    >>> example("extension", "CAT", url="urn:x", value="valueString", datatype="ST")
+    {'url': 'urn:x', 'valueString': 'CAT'}
+    """
+    read = DATATYPES[datatype or "ST"](tools, **options)
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        made = read(raw, run)
+        if made is None:
+            return None
+        if inner:
+            return {"url": url, "extension": [{"url": inner, value: made}]}
+        return {"url": url, value: made}
+
+    return convert
+
+
+def positive(tools: Tools) -> Convert:
+    """A positive whole number.
+
+    >>> example("positive", "0") is None, example("positive", "01")
+    (True, 1)
+    """
+
+    def convert(raw: str, run: Run) -> int | None:
+        text = run.part(run.parts(raw), 1)
+        return int(text) if text.isdigit() and int(text) > 0 else None
+
+    return convert
+
+
+def label(tools: Tools, *, code: str) -> Convert:
+    """A security label code, when the field has content.
+
+    >>> example("label", "Y", code="R")
+    'R'
+    """
+    return constant(tools, value=code)
+
+
+FUNCTIONS: dict[str, Factory] = {
+    function.__name__: function
+    for function in (
+        constant,
+        nothing,
+        padded,
+        participant,
+        role_participant,
+        assigned_place,
+        performer,
+        reference_to,
+        encounter_diagnosis,
+        diagnosis_code,
+        procedure_code,
+        allergy_reaction,
+        us_core_category,
+        extension,
+        birth_time,
+        communication,
+        organization_of_plan,
+        insured_name,
+        coverage_class,
+        contact,
+        contact_relationship,
+        observation_value,
+        reference_range,
+        deceased,
+        deceased_flag,
+        multiple_birth,
+        positive,
+        practice,
+        label,
+    )
+}
+
+WHOLE = frozenset({"us_core_category", "practice", "contact"})
+"""Functions that get the field with all its repetitions."""
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "observation_value": VALUE_TYPES,
+    "deceased": ("DateTime", "Boolean"),
+    "multiple_birth": ("Integer", "Boolean"),
+}
+"""Functions for `value[x]`: the types that they choose between."""
+
+ALSO_READS: dict[str, tuple[int, ...]] = {
+    "encounter_diagnosis": (6, 15, 21),
+    "diagnosis_code": (2, 4),
+    "procedure_code": (2, 4),
+    "allergy_reaction": (4,),
+    "organization_of_plan": (3, 4),
+    "insured_name": (17,),
+    "coverage_class": (9, 35),
+    "role_participant": (3, 4, 5, 6, 11, 12),
+    "contact": (3, 4, 5, 6, 7, 13),
+    "observation_value": (2, 6),
+}
+"""Functions that look at other fields of their segment: which ones."""
+
+DEPENDENT = frozenset({"encounter_diagnosis", "reference_to", "nothing", "birth_time", "deceased"})
+"""Functions whose value is not that of the field and the site alone."""

@@ -1,0 +1,189 @@
+"""A mapping set: core, then vendor, then site, loaded and compiled; faults have lines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from segue.mapping.compile import Plan, Program, compile_map, compile_plan
+from segue.mapping.language import SITE_KEYS, IdentityRules, Rule, SegmentMap, Table
+from segue.mapping.read import Layer, Reading, known_keys, read_layer
+from segue.mapping.source import Fault, MappingError, did_you_mean, read_file
+from segue.mapping.tables import Tools
+from segue.mapping.values import Memo
+
+MOST_SITES = 64
+Room = tuple[Any, dict[Any, Any], list[Memo]]
+
+
+@dataclass(slots=True)
+class MappingSet:
+    """The mapping of one site, compiled.
+
+    Attributes:
+        site: its name, None: core alone.
+        digest: identifies the exact files, 32 hexadecimal digits.
+        layers: names of the layers, lowest first.
+        rules: all rules by ordinal.
+        plans: message type or structure (`ADT`, `ADT_A39`) to its plan.
+        caches: values that depend on the site's settings, by identity of those.
+    """
+
+    site: str | None
+    digest: str
+    layers: list[str]
+    rules: list[Rule]
+    maps: dict[str, SegmentMap]
+    tables: dict[str, Table]
+    programs: dict[str, Program]
+    plans: dict[str, Plan]
+    identity: IdentityRules
+    caches: dict[int, Room] = field(default_factory=dict)
+
+    def remember(self, settings: object) -> Room:
+        """Room for what depends on a site's settings; holds them, so their id stays theirs."""
+        if len(self.caches) >= MOST_SITES:
+            self.caches.clear()
+        room: Room = (settings, {}, [Memo() for _ in self.rules])
+        self.caches[id(settings)] = room
+        return room
+
+    def plan(self, structure: str) -> Plan:
+        """The plan of a structure, else of its message type."""
+        return self.plans.get(structure) or self.plans[structure.partition("_")[0]]
+
+
+def shipped() -> Path:
+    """The folder `mappings`, of the installed wheel or of the checkout.
+
+    Raises:
+        MappingError: neither is there.
+    """
+    wheel = Path(str(resources.files("segue"))) / "data" / "mappings"
+    checkout = Path(__file__).resolve().parents[3] / "mappings"
+    for folder in (wheel, checkout):
+        if (folder / "core").is_dir():
+            return folder
+    raise MappingError([Fault(str(wheel), 1, "the shipped maps are missing: reinstall segue")])
+
+
+def load(core: Path, sites: Sequence[Path] = (), site: str | None = None) -> MappingSet:
+    """Load and compile the mapping of a site.
+
+    Args:
+        core: the shipped `mappings/core`.
+        sites: folders that hold `sites/<site>` and `vendors/<name>`; searched in
+            order, after the folder that `core` lies in.
+        site: the site; None or one without files: core alone.
+
+    Raises:
+        MappingError: some file is wrong; all faults are named, with file and line.
+    """
+    reading = Reading()
+    layers = _layers(reading, core, sites, site)
+    for layer in layers:
+        read_layer(reading, layer)
+    rules: list[Rule] = []
+    tools = Tools(reading.tables)
+    programs: dict[str, Program] = {}
+    for name in sorted(reading.maps):
+        segment_map = reading.maps[name]
+        for key, rule in segment_map.rules.items():
+            segment_map.rules[key] = replace(rule, ordinal=len(rules))
+            rules.append(segment_map.rules[key])
+        program, faults = compile_map(segment_map, tools)
+        programs[name] = program
+        for rule, text in faults:
+            reading.faults.append(
+                Fault(rule.place.file, rule.place.line, f"{rule.map}.{rule.name}: {text}")
+            )
+    _check_references(reading)
+    if reading.faults:
+        raise MappingError(sorted(reading.faults, key=lambda fault: (fault.file, fault.line)))
+    plans = {}
+    for name in reading.messages:
+        family = [reading.messages[n] for n in dict.fromkeys((name.partition("_")[0], name))]
+        plans[name] = compile_plan(family, programs)
+    return MappingSet(
+        site=site,
+        digest=reading.digest.hexdigest()[:32],
+        layers=[layer.name for layer in layers],
+        rules=rules,
+        maps=reading.maps,
+        tables=reading.tables,
+        programs=programs,
+        plans=plans,
+        identity=reading.identity,
+    )
+
+
+def _layers(reading: Reading, core: Path, sites: Sequence[Path], site: str | None) -> list[Layer]:
+    layers = [Layer("core", core)]
+    if not core.is_dir():
+        reading.faults.append(Fault(str(core), 1, "no such folder; it holds the shipped maps"))
+        raise MappingError(reading.faults)
+    if site is None:
+        return layers
+    roots = [core.parent, *sites]
+    own = next((r / "sites" / site for r in reversed(roots) if (r / "sites" / site).is_dir()), None)
+    if own is None:
+        return layers
+    settings = own / "site.yaml"
+    if settings.is_file():
+        document = read_file(settings, f"sites/{site}/site.yaml")
+        reading.faults += document.faults
+        known_keys(document, document.data or {}, SITE_KEYS, ())
+        vendor = (document.data or {}).get("extends")
+        if vendor:
+            folder = next((r / vendor for r in reversed(roots) if (r / vendor).is_dir()), None)
+            if folder is None or not str(vendor).startswith("vendors/"):
+                found = [
+                    f"vendors/{p.name}"
+                    for r in roots
+                    for p in (r / "vendors").glob("*")
+                    if p.is_dir()
+                ]
+                document.fault(
+                    ("extends",),
+                    f"extends {vendor}: no such layer.{did_you_mean(str(vendor), found)}",
+                )
+            else:
+                layers.append(Layer(str(vendor), folder))
+        reading.faults += [f for f in document.faults if f not in reading.faults]
+    layers.append(Layer(f"sites/{site}", own))
+    return layers
+
+
+def _check_references(reading: Reading) -> None:
+    for message in reading.messages.values():
+        for placement in message.placements.values():
+            for name in placement.use:
+                if name not in reading.maps:
+                    reading.faults.append(
+                        Fault(
+                            placement.place.file,
+                            placement.place.line,
+                            f"{placement.name}: use {name}: no such map."
+                            + did_you_mean(name, reading.maps),
+                        )
+                    )
+                elif reading.maps[name].segment != placement.segment:
+                    reading.faults.append(
+                        Fault(
+                            placement.place.file,
+                            placement.place.line,
+                            f"{placement.name}: {name} maps {reading.maps[name].segment}, "
+                            f"not {placement.segment}",
+                        )
+                    )
+    for segment_map in reading.maps.values():
+        if segment_map.joins and segment_map.joins not in reading.maps:
+            reading.faults.append(
+                Fault(
+                    segment_map.place.file,
+                    segment_map.place.line,
+                    f"joins {segment_map.joins}: no such map."
+                    + did_you_mean(segment_map.joins, reading.maps),
+                )
+            )
