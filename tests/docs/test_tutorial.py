@@ -1,0 +1,53 @@
+"""The tutorial's commands, run as written; what it shows must appear."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.stories.engine import ROOT, free_port
+
+BLOCK = re.compile(r"^```(\w+)( background)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def test_every_command_of_the_tutorial_works_and_shows_what_it_says(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    text = text.replace("8080", str(free_port())).replace("2575", str(free_port()))
+    shim = tmp_path / "bin"
+    shim.mkdir()
+    (shim / "segue").write_text(
+        f'#!/bin/sh\nPYTHONPATH={ROOT / "engine"} exec {sys.executable} -m segue "$@"\n'
+    )
+    (shim / "segue").chmod(0o755)
+    place = tmp_path / "tour"
+    place.mkdir()
+    environment = {**os.environ, "PATH": f"{shim}:{os.environ['PATH']}", "COLUMNS": "200"}
+    background: list[subprocess.Popen[bytes]] = []
+    output = ""
+    ran = 0
+    try:
+        for kind, behind, body in BLOCK.findall(text):
+            if kind == "sh" and behind:
+                background.append(
+                    subprocess.Popen(["bash", "-c", f"exec {body}"], cwd=place, env=environment)
+                )
+                time.sleep(4)
+            elif kind == "sh":
+                done = subprocess.run(
+                    ["bash", "-euc", body], cwd=place, env=environment, capture_output=True,
+                    text=True, timeout=60, check=False,
+                )  # fmt: skip
+                output = done.stdout
+                assert done.returncode == 0, f"{body}\n{done.stdout}\n{done.stderr}"
+                ran += 1
+            elif kind == "text":
+                for line in body.strip().splitlines():
+                    assert line in output, f"{line!r} is not in\n{output}"
+    finally:
+        for process in background:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+    assert ran >= 8

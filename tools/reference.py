@@ -1,0 +1,148 @@
+"""Writes docs/reference from the code; `make reference`. A test compares the two."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+REFERENCE = ROOT / "docs" / "reference"
+
+
+def pages() -> dict[str, str]:
+    """File name to text of every generated page."""
+    return {
+        "commands.md": commands(),
+        "clocks.md": clocks(),
+        "warnings.md": warnings(),
+        "events.md": events(),
+        "mapping-functions.md": functions(),
+        "mapping-language.schema.json": language(),
+        "search-parameters.md": search_parameters(),
+    }
+
+
+def commands() -> str:
+    """Every `--help`."""
+    import typer.rich_utils
+    from rich.console import Console
+    from typer.main import get_command
+
+    from segue.cli import app
+
+    out = ["# Commands\n\nGenerated from the code; `segue COMMAND --help` prints the same.\n"]
+
+    def show(command: Any, path: str) -> None:
+        import click
+
+        context = click.Context(command, info_name=path)
+        buffer = io.StringIO()
+        console = Console(file=buffer, width=88, no_color=True, force_terminal=False)
+        original = typer.rich_utils._get_rich_console
+        typer.rich_utils._get_rich_console = lambda *_a, **_k: console  # type: ignore[assignment]
+        try:
+            text = command.get_help(context) or buffer.getvalue()
+        finally:
+            typer.rich_utils._get_rich_console = original
+        lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
+        out.append(f"## `{path}`\n\n```text\n{lines}\n```\n")
+        for name, child in getattr(command, "commands", {}).items():
+            show(child, f"{path} {name}")
+
+    show(get_command(app), "segue")
+    return "\n".join(out)
+
+
+def clocks() -> str:
+    """The clock table."""
+    from segue.care.clocks import shipped
+
+    rows = [
+        "# Clocks\n\nRows of `fhir_profiles/clocks.yaml`. `segue clock CODE --anchor … --zone …` "
+        "shows how a due date comes about. *Hard* clocks are of statutes and measures: they fail "
+        "when their time is over and the site's evidence lag too.\n",
+        "| code | clock | anchor | counts | day 0 | hard | source |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for code, clock in shipped().items():
+        hard = "yes" if clock.hard else "no"
+        rows.append(
+            f"| {code} | {clock.title} | {clock.anchor} | {clock.n} × {clock.unit} | "
+            f"{clock.day0} | {hard} | {clock.source} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def warnings() -> str:
+    """Codes of the repairs that reading makes."""
+    from segue.hl7v2.normalise import WARNINGS
+
+    rows = [
+        "# Warnings\n\nWhat reading repairs, and says so: the `code` of an issue.\n",
+        "| code | meaning |",
+        "|---|---|",
+        *(f"| `{code}` | {text} |" for code, text in sorted(WARNINGS.items())),
+    ]
+    return "\n".join(rows) + "\n"
+
+
+def events() -> str:
+    """The ADT trigger events and what each does."""
+    from segue.model.events import EVENTS
+
+    rows = [
+        "# ADT trigger events\n\nWhat each event does to visit and person.\n",
+        "| event | name | structure | effect | about a visit | cancels |",
+        "|---|---|---|---|---|---|",
+    ]
+    for code, event in EVENTS.items():
+        cancels = " ".join(event.cancels)
+        about = "yes" if event.about_visit else "no"
+        rows.append(
+            f"| {code} | {event.title} | {event.structure} | {event.effect} | {about} | {cancels} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def functions() -> str:
+    """Functions that a mapping rule may call with `using:`."""
+    from segue.mapping import functions as module
+
+    rows = ["# Mapping functions\n\nWhat a rule may call with `using:`.\n"]
+    for name, function in sorted(module.FUNCTIONS.items()):
+        doc = (function.__doc__ or "").strip()
+        lines = "\n".join(line.removeprefix("    ") for line in doc.splitlines())
+        rows.append(f"## `{name}`\n\n```text\n{lines}\n```\n")
+    return "\n".join(rows)
+
+
+def language() -> str:
+    """The JSON Schema of mapping files, for editors."""
+    from segue.mapping.language import json_schema
+
+    return json.dumps(json_schema(), indent=2) + "\n"
+
+
+def search_parameters() -> str:
+    """Search parameters by resource type."""
+    from segue.fhir.search.parameters import parameters
+
+    rows = [
+        "# Search parameters\n\nBeside `_id` and `_lastUpdated`, which every type has.\n",
+        "| type | parameter | kind |",
+        "|---|---|---|",
+    ]
+    for (type_, code), parameter in sorted(parameters().items()):
+        rows.append(f"| {type_} | `{code}` | {parameter.kind} |")
+    return "\n".join(rows) + "\n"
+
+
+def main() -> None:
+    REFERENCE.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (REFERENCE / name).write_text(text, encoding="utf-8")
+        print(f"docs/reference/{name}")
+
+
+if __name__ == "__main__":
+    main()
