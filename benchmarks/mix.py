@@ -173,8 +173,7 @@ class Mix:
                 },
             ),
             street=street,
-            pd1=f"PD1|||FAMILY PRACTICE {doctor[0]}^^PCPB|{doctor[0]}^{doctor[1]}^{doctor[2]}"
-            f"^^^^^^NPI^^^^NPI",
+            pd1=f"PD1|||PRIMARY CARE B^^PCPB|{doctor[0]}^{doctor[1]}^{doctor[2]}^^^^^^NPI^^^^NPI",
             nk1=f"NK1|1|{family}^{rng.choice(GIVEN)}|SPO^Spouse^HL70063|{street}{address}|{phone}||"
             f"C^Emergency Contact^HL70131",
             gt1=f"GT1|1||{family}^{given}^Q||{street}{address}|{phone}||{born}|{sex}||SEL^Self"
@@ -282,7 +281,7 @@ class Mix:
         head = [
             f"MSH|^~\\&|ADT|{here}|SEGUE|HUB|{when}||ADT^{event}^{structure}|"
             f"{self.prefix}{self.made:09d}|P|2.5.1|||AL|NE|USA|UNICODE UTF-8",
-            f"EVN|{event}|{when}||01|REG{self.made % 89}^CLERK^{GIVEN[self.made % 20]}|{occurred}",
+            f"EVN|{event}|{when}||01|REG{self.made % 89}^CLERK^{GIVEN[self.made % 89 % 20]}|{occurred}",
             f"{patient.pid_head}{patient.street}{patient.pid_tail}",
             patient.pd1,
         ]

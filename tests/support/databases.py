@@ -39,8 +39,7 @@ def postgres_url(postgres_server: str, request: pytest.FixtureRequest) -> Iterat
     """A fresh database with the schema of both parts, dropped after the module."""
     name = request.module.__name__.rpartition(".")[2].lower()[:40]
     with new_database(postgres_server, f"{name}_{id(request.module) % 10_000}") as url:
-        create(url, "journal")
-        create(url, "store")
+        create(url, "journal", "store")
         yield url
 
 

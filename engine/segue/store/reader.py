@@ -1,0 +1,285 @@
+"""Reading the store: everything one `Reader` sees is of one snapshot."""
+
+# ruff: noqa: S608 - names of tables and columns are our own, values are parameters
+
+from collections.abc import Collection, Iterable
+
+from segue.model.changes import Head, Kind
+from segue.model.identity import ResourceKey
+from segue.store.commit import KINDS, ORDINAL_BITS
+from segue.store.dialects import Row, Session
+from segue.store.records import Change, FactRow, Page, PersonRow, StoredVersion, VisitRow
+from segue.store.terms import unpack
+
+_KIND: dict[int, Kind] = {0: "fold", 1: "client", 2: "directory"}
+assert {number: name for name, number in KINDS.items()} == _KIND
+
+_ORDINALS = (1 << ORDINAL_BITS) - 1
+_PERSON = "SELECT p.pk, p.key, p.revision, p.state, p.merged_into FROM person p"
+_HEAD = (
+    "SELECT r.type, r.id, r.pk, r.version, r.content, r.gist, r.terms, r.kind, r.deleted, "
+    "r.owner FROM resource r"
+)
+_FACT = "SELECT f.id, f.entry, f.kind, f.identity, f.visit, f.person, f.stay FROM fact f"
+_STORED = (
+    "SELECT r.type, r.id, r.pk, v.version, v.body, c.at, c.position FROM resource r "
+    "JOIN version v ON v.resource = r.pk {} JOIN commits c ON c.tx = v.id >> 20"
+)
+_CURRENT = _STORED.format("AND v.version = r.version")
+_ANY = _STORED.format("")
+
+
+class Reader:
+    """Queries over one snapshot; valid inside the `with` that gave it."""
+
+    def __init__(self, session: Session) -> None:
+        """Take a session with a reading transaction begun."""
+        self.session = session
+
+    # --- persons -------------------------------------------------------------------------
+
+    def persons_by_identity(self, keys: Collection[str]) -> dict[str, PersonRow]:
+        """Identity key to its person; without the keys that nobody has."""
+        if not keys:
+            return {}
+        where, params = self.session.among(("i.key",), [(key,) for key in keys])
+        rows = self.session.rows(
+            "SELECT i.key, p.pk, p.key, p.revision, p.state, p.merged_into "
+            f"FROM identity i JOIN person p ON p.pk = i.person WHERE {where}",
+            params,
+        )
+        return {row[0]: PersonRow(*row[1:]) for row in rows}
+
+    def persons_by_pk(self, pks: Collection[int]) -> dict[int, PersonRow]:
+        """Persons by number; without those that are not there."""
+        if not pks:
+            return {}
+        where, params = self.session.among(("p.pk",), [(pk,) for pk in pks])
+        rows = self.session.rows(f"{_PERSON} WHERE {where}", params)
+        return {row[0]: PersonRow(*row) for row in rows}
+
+    def identities_of(self, pks: Collection[int]) -> dict[int, list[str]]:
+        """Identity keys that point to each person, sorted."""
+        found: dict[int, list[str]] = {pk: [] for pk in pks}
+        if pks:
+            where, params = self.session.among(("person",), [(pk,) for pk in pks])
+            for key, pk in self.session.rows(
+                f"SELECT key, person FROM identity WHERE {where} ORDER BY key",
+                params,
+            ):
+                found[pk].append(key)
+        return found
+
+    def visits_of(self, pks: Collection[int]) -> dict[int, dict[str, VisitRow]]:
+        """Visits of each person by visit key; every person asked for is in it."""
+        found: dict[int, dict[str, VisitRow]] = {pk: {} for pk in pks}
+        if pks:
+            where, params = self.session.among(("owner",), [(pk,) for pk in pks])
+            for row in self.session.rows(
+                f"SELECT key, owner, state FROM visit WHERE {where}",
+                params,
+            ):
+                found[row[1]][row[0]] = VisitRow(*row)
+        return found
+
+    def visits(self, keys: Collection[str]) -> dict[str, VisitRow]:
+        """Visits by visit key, whoever owns them."""
+        if not keys:
+            return {}
+        where, params = self.session.among(("key",), [(key,) for key in keys])
+        rows = self.session.rows(f"SELECT key, owner, state FROM visit WHERE {where}", params)
+        return {row[0]: VisitRow(*row) for row in rows}
+
+    def facts_of(self, identities: Collection[str]) -> list[FactRow]:
+        """All facts about these source identities, in order of entry and id."""
+        return self._facts("f.identity", identities)
+
+    def facts_of_entries(self, entries: Collection[int]) -> list[FactRow]:
+        """The facts that these journal entries gave."""
+        return self._facts("f.entry", entries)
+
+    def _facts(self, column: str, values: Collection[str] | Collection[int]) -> list[FactRow]:
+        if not values:
+            return []
+        where, params = self.session.among((column,), [(value,) for value in values])
+        rows = self.session.rows(f"{_FACT} WHERE {where} ORDER BY f.entry, f.id", params)
+        return [FactRow(*row) for row in rows]
+
+    def due(self, now: int, limit: int = 200) -> list[tuple[int, int]]:
+        """Persons whose care changes by time alone at or before `now`: (pk, due µs)."""
+        rows = self.session.rows(
+            "SELECT person, due FROM timer WHERE due <= ? ORDER BY due, person LIMIT ?",
+            (now, limit),
+        )
+        return [(pk, due) for pk, due in rows]
+
+    def next_due(self) -> int | None:
+        """The earliest timer, microseconds UTC."""
+        row = self.session.row("SELECT min(due) FROM timer")
+        return row[0] if row else None
+
+    # --- resources -----------------------------------------------------------------------
+
+    def heads_of(self, pks: Collection[int]) -> dict[int, dict[ResourceKey, Head]]:
+        """Heads of all resources of each person, deleted ones too."""
+        found: dict[int, dict[ResourceKey, Head]] = {pk: {} for pk in pks}
+        if pks:
+            where, params = self.session.among(("r.owner",), [(pk,) for pk in pks])
+            for row in self.session.rows(f"{_HEAD} WHERE {where}", params):
+                found[row[9]][ResourceKey(row[0], row[1])] = _head(row)
+        return found
+
+    def heads(self, keys: Collection[ResourceKey]) -> dict[ResourceKey, Head]:
+        """Heads by key; without those that never were."""
+        if not keys:
+            return {}
+        where, params = self.session.among(("r.type", "r.id"), list(keys))
+        rows = self.session.rows(f"{_HEAD} WHERE {where}", params)
+        return {ResourceKey(row[0], row[1]): _head(row) for row in rows}
+
+    def bodies(self, keys: Collection[ResourceKey]) -> dict[ResourceKey, StoredVersion]:
+        """Current versions by key; deleted ones have no body."""
+        if not keys:
+            return {}
+        where, params = self.session.among(("r.type", "r.id"), list(keys))
+        rows = self.session.rows(f"{_CURRENT} WHERE {where}", params)
+        return {found.key: found for found in map(stored, rows)}
+
+    def read(self, type_: str, id_: str) -> StoredVersion | None:
+        """The current version, without body where deleted; None where it never was."""
+        row = self.session.row(f"{_CURRENT} WHERE r.type = ? AND r.id = ?", (type_, id_))
+        return stored(row) if row else None
+
+    def vread(self, type_: str, id_: str, version: int) -> StoredVersion | None:
+        """One version of a resource."""
+        row = self.session.row(
+            f"{_ANY} WHERE r.type = ? AND r.id = ? AND v.version = ?", (type_, id_, version)
+        )
+        return stored(row) if row else None
+
+    def versions(self, wanted: Iterable[tuple[ResourceKey, int]]) -> list[StoredVersion]:
+        """Particular versions, in any order; without those that never were."""
+        asked = [(key.type, key.id, version) for key, version in wanted]
+        if not asked:
+            return []
+        where, params = self.session.among(("r.type", "r.id", "v.version"), asked)
+        return [stored(row) for row in self.session.rows(f"{_ANY} WHERE {where}", params)]
+
+    def history(
+        self,
+        type_: str | None = None,
+        id_: str | None = None,
+        *,
+        before: int | None = None,
+        since: int | None = None,
+        limit: int = 100,
+    ) -> Page[StoredVersion]:
+        """Versions in reverse commit order, of a resource, of a type, or of all.
+
+        Source: https://hl7.org/fhir/R4/http.html#history
+
+        Args:
+            type_: resource type.
+            id_: logical id in it.
+            before: the `next` of the page before.
+            since: only versions committed at or after this instant (µs).
+            limit: how many at most.
+        """
+        where, params = ["1 = 1"], list[object]()
+        for sql, value in (("r.type = ?", type_), ("r.id = ?", id_), ("c.at >= ?", since)):
+            if value is not None:
+                where.append(sql)
+                params.append(value)
+        # The count leaves out what it does not need: it has to see every version.
+        joins = "" if type_ is None else "JOIN resource r ON r.pk = v.resource "
+        joins += "" if since is None else f"JOIN commits c ON c.tx = v.id >> {ORDINAL_BITS} "
+        total = self.session.row(
+            f"SELECT count(*) FROM version v {joins}WHERE {' AND '.join(where)}", params
+        )
+        if before is not None:
+            # One number for (position, ordinal), as cursors of the outbox are.
+            position, ordinal = before >> ORDINAL_BITS, before & _ORDINALS
+            where.append(f"(c.position < ? OR (c.position = ? AND (v.id & {_ORDINALS}) < ?))")
+            params += [position, position, ordinal]
+        rows = self.session.rows(
+            f"{_ANY.replace('c.position FROM', 'c.position, v.id FROM')} "
+            f"WHERE {' AND '.join(where)} ORDER BY c.position DESC, v.id DESC LIMIT ?",
+            [*params, limit + 1],
+        )
+        items = [stored(row[:7]) for row in rows[:limit]]
+        following = None
+        if len(rows) > limit and items:
+            last = rows[limit - 1]
+            following = last[6] << ORDINAL_BITS | last[7] & _ORDINALS
+        return Page(items, following, total[0] if total else 0)
+
+    def changes(self, after: int, limit: int = 500) -> list[Change]:
+        """What was committed after a position, in commit order, whole commits only.
+
+        Args:
+            after: the last position that was read.
+            limit: commits are read until they hold this many versions.
+        """
+        found: list[Change] = []
+        rows = self.session.rows(
+            "SELECT position, tx FROM commits WHERE position > ? ORDER BY position LIMIT ?",
+            (after, limit),
+        )
+        for position, tx in rows:
+            first = tx << ORDINAL_BITS
+            found += [
+                Change(
+                    StoredVersion(
+                        ResourceKey(row[0], row[1]), row[2], row[3], row[4], row[5], position
+                    ),
+                    row[6],
+                    str(row[7]) if row[6] == "entry" else row[8],
+                    row[9],
+                )
+                for row in self.session.rows(
+                    "SELECT r.type, r.id, r.pk, v.version, v.body, c.at, s.kind, s.entry, "
+                    "s.ref, s.source FROM version v JOIN resource r ON r.pk = v.resource "
+                    f"JOIN commits c ON c.tx = v.id >> {ORDINAL_BITS} "
+                    f"JOIN step s ON s.id = (c.tx << {ORDINAL_BITS}) + v.step "
+                    "WHERE v.id >= ? AND v.id < ? ORDER BY v.id",
+                    (first, first + (1 << ORDINAL_BITS)),
+                )
+            ]
+            if len(found) >= limit:
+                break
+        return found
+
+    # --- sizes ---------------------------------------------------------------------------
+
+    def head_position(self) -> tuple[int, int]:
+        """Position and instant (µs) of the last commit."""
+        row = self.session.row("SELECT position, at FROM head WHERE id = 1")
+        assert row is not None, "the store has no head row"
+        return row[0], row[1]
+
+    def sizes(self) -> dict[str, int]:
+        """How many rows each kind has: persons, visits, resources and so on."""
+        counted = ("person", "visit", "fact", "resource", "version", "outbox", "outbox_exception")
+        sizes = {}
+        for table in counted:
+            row = self.session.row(f"SELECT count(*) FROM {table}")
+            sizes[table] = row[0] if row else 0
+        return sizes
+
+
+def stored(row: Row) -> StoredVersion:
+    """The version of a row (type, id, pk, version, body, at, position)."""
+    return StoredVersion(ResourceKey(row[0], row[1]), *row[2:])
+
+
+def _head(row: Row) -> Head:
+    return Head(
+        row[2],
+        row[3],
+        row[4],
+        row[5] or row[4],
+        unpack(row[6]),
+        _KIND[row[7]],
+        bool(row[8]),
+        row[9],
+    )
