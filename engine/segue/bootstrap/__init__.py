@@ -124,35 +124,41 @@ def open_parts(settings: Settings, clock: DomainClock, holder: str) -> Opened:
         raise Unreachable(str(error)) from error
     except Exception as error:
         raise Unreachable(
-            f"the database cannot be reached: {type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else ''}"
+            f"the database cannot be reached: {type(error).__name__}: {_first_line(error)}"
         ) from error
     return Opened(
         store,
         journal,
-        Inbox(journal, store.database),
-        Outbox(store.database, holder),
+        store.inbox(journal),
+        store.outbox(holder),
         clock,
     )
 
 
 def upgrade_schema(settings: Settings) -> dict[str, str]:
-    """Bring the schema of both parts up to date; part to revision.
+    """Create or upgrade the schema of both parts; part to revision.
 
     Raises:
         Unreachable: the database does not answer.
     """
-    from segue.store.migrate import upgrade
+    from segue.store.migrate import REVISION, upgrade
 
-    if not shared(settings):
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
     try:
-        return upgrade(where(settings))
+        if shared(settings):
+            upgrade(settings.database)
+        else:
+            settings.data_dir.mkdir(parents=True, exist_ok=True)
+            upgrade(settings.data_dir / "journal.db", ["journal"])
+            upgrade(settings.data_dir / "store.db", ["store"])
     except Exception as error:
         raise Unreachable(
-            f"the database cannot be upgraded: {type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else ''}"
+            f"the database cannot be upgraded: {type(error).__name__}: {_first_line(error)}"
         ) from error
+    return {"journal": REVISION, "store": REVISION}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0]
 
 
 @lru_cache(maxsize=1)
@@ -272,7 +278,6 @@ def prepare(settings: Settings) -> Iterator[dict[str, str]]:
             database does not answer or must be upgraded first.
     """
     from segue.mapping.source import MappingError
-    from segue.store.leases import clear
 
     try:
         lock = DataDirectoryLock(settings.data_dir)
@@ -298,11 +303,9 @@ def prepare(settings: Settings) -> Iterator[dict[str, str]]:
             except ValueError as error:
                 raise StartRefused(str(error)) from None
         try:
-            if not shared(settings):
-                upgrade_embedded(settings)
             found = open_parts(settings, clock, "parent")
             if not shared(settings):
-                clear(found.store.database)
+                found.store.clear_leases()
             found.store.close()
             found.journal.close()
         except Unreachable as error:
@@ -310,12 +313,6 @@ def prepare(settings: Settings) -> Iterator[dict[str, str]]:
         yield {}
     finally:
         lock.close()
-
-
-def upgrade_embedded(settings: Settings) -> None:
-    """Upgrade an embedded store that is older than the code; an empty one is made later."""
-    if (settings.data_dir / "store.db").exists():
-        upgrade_schema(settings)
 
 
 def check_ports(settings: Settings) -> None:

@@ -6,17 +6,16 @@ it has in hand, and returns. Signals are the parent's.
 
 import asyncio
 import gc
-import json
 import os
 import select
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from segue.bootstrap import (
     UNREACHABLE,
@@ -26,9 +25,12 @@ from segue.bootstrap import (
     clock_of,
     open_parts,
     run_directory,
+    shared,
 )
 from segue.pipeline.parts import Pulse
+from segue.pipeline.ports import Destination
 from segue.settings import Settings
+from segue.store.database import Checkpoints
 
 BEAT_SECONDS = 1.0
 
@@ -142,7 +144,6 @@ def _work(settings: Settings, found: Opened, part: str, holder: str, stop: threa
 
 async def _front(settings: Settings, found: Opened, part: str, stop: threading.Event) -> int:
     import uvicorn
-    from prometheus_client import CollectorRegistry
 
     from segue import __version__
     from segue.adapters.sources.folder import Folder, FolderConfig
@@ -176,7 +177,9 @@ async def _front(settings: Settings, found: Opened, part: str, stop: threading.E
     sources: list[Any] = []
     for feed in settings.feeds.values():
         if feed.kind == "mllp" and feed.listen is not None:
-            tls = feed.tls and TlsConfig(feed.tls.cert, feed.tls.key, feed.tls.client_ca)
+            tls = None
+            if feed.tls is not None:
+                tls = TlsConfig(feed.tls.cert, feed.tls.key, feed.tls.client_ca)
             config = MllpListenerConfig(
                 feed.name, feed.listen.host, feed.listen.port, feed.allow, tls
             )
@@ -202,7 +205,7 @@ async def _front(settings: Settings, found: Opened, part: str, stop: threading.E
         backlog=partial(_backlog, found),
         registry=registry,
         clock=found.clock,
-        fire=partial(fire_due, hub),
+        fire=lambda: fire_due(hub),
         listening=lambda: listening,
         version=__version__,
     )
@@ -233,6 +236,9 @@ async def _front(settings: Settings, found: Opened, part: str, stop: threading.E
     def figures() -> dict[str, float]:
         return stage_figures({"journal": receiver.cpu_seconds})
 
+    checkpoints = None if shared(settings) else Checkpoints(settings.data_dir)
+    if checkpoints is not None:
+        checkpoints.start()
     with _Beats(settings, part, figures):
         listening = True
         serving = asyncio.create_task(server.serve())
@@ -252,6 +258,8 @@ async def _front(settings: Settings, found: Opened, part: str, stop: threading.E
         server.should_exit = True
         await serving
         await asyncio.to_thread(receiver.close)
+    if checkpoints is not None:
+        await asyncio.to_thread(checkpoints.stop)
     return 0
 
 
@@ -279,27 +287,22 @@ def _backlog(found: Opened) -> dict[str, Any]:
 async def _send(settings: Settings, found: Opened, part: str, stop: threading.Event) -> int:
     from segue.adapters.destinations.fhir_rest import FhirRest, FhirRestConfig
     from segue.adapters.destinations.mllp import Mllp, MllpConfig
-    from segue.pipeline.deliver import Retry, Sender
+    from segue.pipeline.contents import Contents, codes_of
+    from segue.pipeline.deliver import Retry, Sender, Senders
+    from segue.pipeline.metrics import PrometheusMetrics
     from segue.pipeline.receipts import record_receipts
-    from segue.pipeline.render import StoredBodies
 
+    registry = CollectorRegistry()
+    metrics = PrometheusMetrics(registry)
     hub = build_hub(settings, found)
-    loop = asyncio.get_running_loop()
-    # One thread talks to the store: settlements of all destinations queue behind each other.
-    pool = ThreadPoolExecutor(1, "store")
-
-    async def in_store(call: Callable[[], Any]) -> Any:
-        return await loop.run_in_executor(pool, call)
-
-    bodies = StoredBodies(found.store, found.journal, hub.setting, found.clock)
+    contents = Contents(found.store, found.journal)
+    senders = Senders()
 
     async def describe(references: Any) -> Mapping[str, Mapping[str, Any]]:
-        texts = await in_store(lambda: bodies.current(references))
-        return {reference: json.loads(text) for reference, text in texts.items()}
+        return await senders.in_store(lambda: contents.resources(references))
 
-    senders: list[Sender] = []
     for one in settings.destinations.values():
-        destination: Any
+        destination: Destination
         if one.kind == "fhir_rest":
             assert one.url is not None
             destination = FhirRest(
@@ -314,36 +317,47 @@ async def _send(settings: Settings, found: Opened, part: str, stop: threading.Ev
                 found.clock,
             )
         retry = one.retry
-        senders.append(
+        senders.add(
             Sender(
                 destination,
                 found.outbox,
-                bodies,
-                in_store,
+                contents,
+                senders.in_store,
                 retry=Retry(retry.first, retry.factor, retry.ceiling, retry.give_up),
                 clock_us=found.clock.us,
                 records=partial(record_receipts, hub) if one.receipt == "record" else None,
+                codes_of=codes_of,
+                metrics=metrics,
                 simulated=found.clock.simulated,
             )
         )
-
-    def ring() -> None:
-        while not stop.is_set():
-            if found.store.bell.wait("outbox", 0.25):
-                for sender in senders:
-                    loop.call_soon_threadsafe(sender.wake)
-
-    ringing = threading.Thread(target=ring, name="bell", daemon=True)
-    ringing.start()
     gc.collect()
     gc.freeze()
-    with _Beats(settings, part, lambda: stage_figures({"deliver": time.process_time()})):
-        running = [asyncio.create_task(sender.run()) for sender in senders]
-        while not stop.is_set():
+
+    def figures() -> dict[str, float]:
+        return stage_figures({"deliver": time.process_time()}) | _samples(registry)
+
+    with _Beats(settings, part, figures):
+        if not settings.destinations:
+            while not stop.is_set():
+                await asyncio.sleep(0.1)
+            return 0
+        running = asyncio.create_task(senders.run(found.store.bell))
+        while not stop.is_set() and not running.done():
             await asyncio.sleep(0.1)
-        for sender in senders:
-            sender.stop()
-        await asyncio.gather(*running, return_exceptions=True)
-        await in_store(found.outbox.release)
-    pool.shutdown()
+        senders.stop()
+        await running
+        await asyncio.to_thread(found.outbox.release)
     return 0
+
+
+def _samples(registry: CollectorRegistry) -> dict[str, float]:
+    """A registry's samples by name with labels."""
+    found: dict[str, float] = {}
+    for metric in registry.collect():
+        for sample in metric.samples:
+            if sample.name.endswith("_created"):
+                continue
+            labels = ",".join(f'{key}="{value}"' for key, value in sample.labels.items())
+            found[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
+    return found

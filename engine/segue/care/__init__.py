@@ -1,0 +1,1 @@
+"""One person: what happened, folded out of facts, and what is to be done about it."""

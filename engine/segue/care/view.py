@@ -21,6 +21,25 @@ class ClassPeriod:
     end: Moment | None
 
 
+@dataclass(frozen=True, slots=True)
+class VoidedDischarge:
+    """A discharge that was cancelled: what it said, and from when to when it held.
+
+    A discharge that was resent or restated before its cancel is one discharge.
+
+    Attributes:
+        recorded: µs, when it was recorded; the same value stands in `Visit.voided`.
+        end: the time of discharge that it stated.
+        disposition: PV1-36 that it stated, None when blank.
+        cancelled: µs, when the cancel was recorded.
+    """
+
+    recorded: int
+    end: Moment
+    disposition: str | None
+    cancelled: int
+
+
 @dataclass(slots=True)
 class Visit:
     """One visit after the fold.
@@ -36,7 +55,11 @@ class Visit:
         disposition: PV1-36 as sent, padded to two digits; None when blank.
         discharged: whether a discharge is in force.
         diagnoses: (system, code, display) of DG1 / Encounter.diagnosis.
-        voided: recorded instants (µs) of discharges that were cancelled.
+        conditions: references of the Conditions made of the diagnoses; where there
+            are none, coordination makes one for the reason of admission.
+        voided: recorded instants (µs) of discharges that were cancelled, one for each
+            discharge however often it was resent.
+        struck: the same discharges with what they said; may be empty.
         noticed: earliest arrival (µs) among the entries that justify each anchor,
             keys `admission`, `discharge`.
         anchored: earliest *recorded* (µs) of the same, same keys.
@@ -66,6 +89,8 @@ class Visit:
     labels: list[str] = field(default_factory=list)
     client: bool = False
     practitioners: list[str] = field(default_factory=list)
+    conditions: list[str] = field(default_factory=list)
+    struck: list[VoidedDischarge] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -130,6 +155,7 @@ class Person:
         key: the surviving source identity (kernel D12); patient: id of its Patient.
         deceased: instant or date of death, `Moment("", 0)` where only the fact is
             known, None while alive.
+        deceased_recorded: µs, when death was first recorded (EVN-2), None if unknown.
         practice: destination name of the ongoing care provider, None if unknown;
             practice_id: the identifier sent for it (PD1-3).
     """
@@ -145,6 +171,7 @@ class Person:
     statements: list[TaskStatement] = field(default_factory=list)
     receipts: list[DeliveryReceipt] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
+    deceased_recorded: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,101 @@
+"""Cancels: which event each one strikes out.
+
+A cancel is no movement. EVN-6 of a cancel names the time of the event that it
+cancels (HL7 v2 chapter 3, EVN-6); it removes that event instead of being sorted in.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from segue.care.order import Key, recorded_key
+from segue.model.events import EVENTS, ONCE
+from segue.model.facts import Fact
+
+STARTS = frozenset({"A01", "A04", "A05", "A14"})
+"""Events without which there is no visit."""
+
+_CANCELS = {code: event.cancels for code, event in EVENTS.items() if event.cancels}
+_DELETE = "A23"
+_DISCHARGE = "A03"
+_ENDS_VISIT = frozenset({_DELETE}) | {
+    code for code, kinds in _CANCELS.items() if not STARTS.isdisjoint(kinds)
+}
+
+
+@dataclass(slots=True)
+class Struck:
+    """What the cancels among a visit's facts do.
+
+    Attributes:
+        by: id of a struck fact to the cancel that struck it.
+        waiting: cancels whose target is not there.
+        voided: recorded µs of the discharge that each cancel struck, sorted.
+        discharge_voided: recorded key of the newest cancel of a discharge.
+        visit_ended: the newest cancel of a start, whether it found one or not.
+    """
+
+    by: dict[str, Fact] = field(default_factory=dict)
+    waiting: list[Fact] = field(default_factory=list)
+    voided: list[int] = field(default_factory=list)
+    discharge_voided: Key | None = None
+    visit_ended: Fact | None = None
+
+
+def is_cancel(event: str) -> bool:
+    """Whether an event strikes out others instead of being one in the order."""
+    return event in _CANCELS or event == _DELETE
+
+
+def ends_visit(event: str) -> bool:
+    """Whether an event cancels the start of a visit."""
+    return event in _ENDS_VISIT
+
+
+def strike(facts: Iterable[Fact]) -> Struck:
+    """Find what each cancel strikes out.
+
+    Args:
+        facts: all facts of one visit, each once, in the order they were recorded.
+    """
+    struck = Struck()
+    earlier: list[Fact] = []
+    for fact in facts:
+        if not is_cancel(fact.event):
+            earlier.append(fact)
+            continue
+        fallen = _fallen(fact, earlier, struck)
+        if fallen is None:
+            struck.waiting.append(fact)
+        elif fallen:
+            for target in fallen:
+                struck.by[target.id] = fact
+            discharges = [f.recorded.us for f in fallen if f.event == _DISCHARGE]
+            if discharges:
+                struck.voided.append(min(discharges))
+                struck.discharge_voided = recorded_key(fact)
+        if ends_visit(fact.event) and fallen != []:
+            struck.visit_ended = fact
+    struck.voided.sort()
+    return struck
+
+
+def _fallen(cancel: Fact, earlier: list[Fact], struck: Struck) -> list[Fact] | None:
+    """What one cancel strikes out; [] for a cancel said again, None for no target."""
+    if cancel.event == _DELETE:
+        return [fact for fact in earlier if fact.id not in struck.by] or None
+    kinds = _CANCELS[cancel.event]
+    known = [fact for fact in earlier if fact.event in kinds]
+    standing = [fact for fact in known if fact.id not in struck.by]
+    named = cancel.targets
+    target = None
+    if named is not None:
+        target = next((f for f in reversed(standing) if f.occurred.us == named.us), None)
+        if target is None and any(f.occurred.us == named.us for f in known):
+            return []
+    if target is None:
+        if not standing:
+            return None
+        target = standing[-1]
+    if target.event not in ONCE:
+        return [target]
+    return [fact for fact in standing if fact.event == target.event]

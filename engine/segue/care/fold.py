@@ -1,0 +1,271 @@
+"""The fold of a visit: its facts, in any order, to the one picture of it.
+
+`fold_visit` takes all facts. `extend_visit` adds one that is the newest both in what
+occurred and in what was recorded, and gives the very same; where it cannot be sure of
+that, it gives None. What a visit's facts mean follows HL7 v2 chapter 3.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from segue.care.cancels import STARTS, Struck, ends_visit, is_cancel, strike
+from segue.care.movements import (
+    EFFECTS,
+    Shadow,
+    close,
+    close_tracks,
+    move,
+    next_status,
+    put,
+    stated,
+)
+from segue.care.order import Key, occurred_key, recorded_key
+from segue.care.states import VisitState
+from segue.care.visit_statements import tell
+from segue.care.visit_times import Course, find_times, keeps_times, overlay, start_values
+from segue.model.facts import Fact
+
+_SETS_STATUS = frozenset({"preadmit", "admit", "register", "leave", "return", "discharge"})
+_SIMPLE = frozenset(
+    {"transfer", "track", "swap", "leave", "return", "update", "pending"}
+    | {"attending", "consulting", "discharge", "class-change"}
+)
+
+
+def fold_visit(facts: Iterable[Fact]) -> VisitState:
+    """Fold all facts of one visit.
+
+    Args:
+        facts: in any order, also repeatedly; those that are not about a visit (A28,
+            A31, A60 …) are left aside. Facts without a visit number count where the
+            person's fold has found that they belong here.
+
+    Returns:
+        The state; its `status` is "" where no fact makes a visit.
+    """
+    known = list(facts)
+    adopted = min((f for f in known if f.event == ADOPTED), key=recorded_key, default=None)
+    state = _fold_events(_once(known))
+    if adopted is not None and adopted.visit is not None and adopted.stay:
+        state.encounter = adopted.stay[0].id
+        if not state.status:
+            state.key, state.identity, state.site = adopted.visit, adopted.identity, adopted.site
+    return state
+
+
+def _fold_events(told: list[Fact]) -> VisitState:
+    if not told:
+        return VisitState()
+    numbered = [fact for fact in told if fact.visit is not None]
+    if len(numbered) == len(told):
+        return _fold(told)
+    state = _fold(told)
+    state.loose = sorted(fact.id for fact in told if fact.visit is None)
+    state.window = _fold(numbered).window if numbered else None
+    return state
+
+
+def extend_visit(state: VisitState, fact: Fact) -> VisitState | None:
+    """Add the newest fact to a visit.
+
+    Returns:
+        A new state, equal to `fold_visit` of all facts; None where all must be folded.
+        The given state is not changed.
+    """
+    if not fact.about_visit:
+        return state
+    effect = EFFECTS.get(fact.event, "update")
+    occurred, recorded = fact.occurred, fact.recorded
+    if (
+        fact.event == ADOPTED
+        or effect not in _SIMPLE
+        or state.status not in ("in-progress", "onleave", "finished")
+        or (occurred.us, fact.sent.us) <= state.newest
+        or (recorded.us, fact.sent.us) <= state.told
+        or fact.visit is None
+        or state.loose
+        or not keeps_times(state, fact, effect)
+    ):
+        return None
+    new = replace(
+        state,
+        tracks={track: runs[:] for track, runs in state.tracks.items()},
+        statuses=state.statuses[:],
+        noticed=dict(state.noticed),
+        anchored=dict(state.anchored),
+    )
+    was_discharged = state.status == "finished"
+    move(new, fact)
+    if effect == "class-change":
+        new.starts = sorted({*new.starts, *start_values(fact)})
+    if new.status == "finished":
+        if not was_discharged:
+            new.end = fact.details.get("discharged") or occurred
+        assert new.end is not None
+        if not was_discharged:
+            close(new, new.end)
+        elif any(runs[-1][2] is None for runs in new.tracks.values()):
+            close_tracks(new, new.end)
+    new.elements = dict(state.elements)
+    tell(new, fact, False)
+    new.encounter = state.encounter or new.encounter
+    new.newest = (occurred.us, fact.sent.us)
+    new.told = (recorded.us, fact.sent.us)
+    if new.status == "finished":
+        if new.window is not None and new.end is not None:
+            new.window = (new.window[0], new.end.us)
+        if not was_discharged and new.warnings:
+            new.warnings = [w for w in new.warnings if w[0] != OPEN_DISCHARGE]
+    elif effect == "update" and fact.details.get("discharged"):
+        new.warnings = sorted([*new.warnings, (OPEN_DISCHARGE, fact.id)])
+    return new
+
+
+ADOPTED = "statement"
+"""Event of a fact by which a client's Encounter stands for the visit: it keeps its id."""
+OPEN_DISCHARGE = "discharge-time-on-open-visit"
+"""Warning: PV1-45 is filled, and no discharge was sent."""
+NO_TARGET = "cancel-without-target"
+"""Warning: what a cancel cancels has not been heard of."""
+OTHER_PLACE = "place-after-cancel-differs"
+"""Warning: a cancelled transfer does not go back to the place before."""
+
+
+def _once(facts: Iterable[Fact]) -> list[Fact]:
+    """The facts about the visit, each once, in the order they were recorded."""
+    known: dict[str, Fact] = {}
+    for fact in facts:
+        if not fact.about_visit or fact.event == ADOPTED:
+            continue
+        other = known.get(fact.id)
+        if other is None or fact.received < other.received:
+            known[fact.id] = fact
+    return sorted(known.values(), key=recorded_key)
+
+
+def _fold(told: list[Fact]) -> VisitState:
+    struck = strike(told)
+    standing = _standing(told, struck)
+    newest = told[-1]
+    state = VisitState(
+        identity=newest.identity,
+        site=newest.site,
+        voided=struck.voided,
+        struck=sorted(struck.by),
+        told=(newest.recorded.us, newest.sent.us),
+    )
+    course = _move_all(state, told, standing, struck)
+    if standing:
+        find_times(state, told, standing, course)
+    else:
+        _end_in_nothing(state, struck)
+    changes = [start for _, start, _ in state.statuses if start is not None]
+    for status, start, end in course.overlays:
+        # What stands ends what did not, even before the cancel was recorded.
+        until = next((at for at in changes if start.us < at.us < end.us), end)
+        state.statuses = overlay(state.statuses, status, start, until)
+    void = struck.discharge_voided
+    for fact in told:
+        tell(state, fact, is_cancel(fact.event) or (void is not None and recorded_key(fact) < void))
+    _find_newest(state, told)
+    _warn(state, told, struck)
+    return state
+
+
+def _standing(told: list[Fact], struck: Struck) -> list[Fact]:
+    """The events in force, in the order they occurred.
+
+    Once a start is cancelled and none is left, only what was recorded later counts.
+    Where no start is known, a cancel too tells that there is a visit: who is not
+    discharged after all, is there.
+    """
+    events = [f for f in told if f.id not in struck.by and not is_cancel(f.event)]
+    if not any(fact.event in STARTS for fact in events):
+        events += [f for f in told if is_cancel(f.event) and not ends_visit(f.event)]
+        if struck.visit_ended is not None:
+            after = recorded_key(struck.visit_ended)
+            events = [fact for fact in events if recorded_key(fact) > after]
+    events.sort(key=occurred_key)
+    return events
+
+
+def _move_all(state: VisitState, told: list[Fact], standing: list[Fact], struck: Struck) -> Course:
+    """Take all events in order, and let struck ones be in force until their cancels."""
+    course = Course()
+    steps: list[tuple[Key, int, Fact]] = [(occurred_key(f), 1, f) for f in standing]
+    if struck.by or struck.waiting:
+        steps += [(occurred_key(f), 0, f) for f in told if f.id in struck.by]
+        if standing:
+            steps += [(recorded_key(f), 2, f) for f in told if is_cancel(f.event)]
+        steps.sort(key=lambda step: step[:2])
+    shadows: dict[str, Shadow] = {}
+    for _, kind, fact in steps:
+        if kind == 1:
+            _move_one(state, fact, shadows, course)
+        elif kind == 0:
+            cancel = struck.by[fact.id]
+            for track, value in stated(fact):
+                shadows[track] = (value, cancel.recorded.us)
+            effect = EFFECTS[fact.event]
+            if effect in _SETS_STATUS:
+                was = "" if fact.event in STARTS else state.status
+                status = next_status(was, effect, fact)
+                if status != state.status and fact.occurred.us < cancel.recorded.us:
+                    course.overlays.append((status, fact.occurred, cancel.recorded))
+        else:
+            _place_after_cancel(state, fact)
+    return course
+
+
+def _move_one(state: VisitState, fact: Fact, shadows: dict[str, Shadow], course: Course) -> None:
+    if course.opening is not None:
+        move(state, fact, None if is_cancel(fact.event) else shadows)
+        return
+    counts = {track: len(runs) for track, runs in state.tracks.items()}
+    move(state, fact, None if is_cancel(fact.event) else shadows)
+    if state.status != "planned":
+        course.opening = fact
+        course.begun = {
+            track: len(runs) - 1
+            for track, runs in state.tracks.items()
+            if len(runs) > counts.get(track, 0)
+        }
+
+
+def _place_after_cancel(state: VisitState, cancel: Fact) -> None:
+    """PV1-3 of a cancel: where the patient is then, if that is another place."""
+    if state.status in ("", "planned", "finished"):
+        return
+    for track, value in stated(cancel):
+        if track[0] != "l":
+            continue
+        moved = put(state, track, value, cancel.recorded, cancel.recorded)
+        if moved and cancel.event == "A12":
+            state.warnings.append((OTHER_PLACE, cancel.id))
+
+
+def _end_in_nothing(state: VisitState, struck: Struck) -> None:
+    """No event is left: the visit was cancelled, or deleted as an error (A23)."""
+    ended = struck.visit_ended
+    assert ended is not None, "only a cancel of its start leaves a visit without events"
+    state.status = "entered-in-error" if ended.event == "A23" else "cancelled"
+    state.statuses = [(state.status, ended.recorded, None)]
+
+
+def _find_newest(state: VisitState, told: list[Fact]) -> None:
+    newest = (0, 0)
+    for fact in told:
+        at = fact.recorded if is_cancel(fact.event) else fact.occurred
+        newest = max(newest, (at.us, fact.sent.us))
+    state.newest = newest
+
+
+def _warn(state: VisitState, told: list[Fact], struck: Struck) -> None:
+    state.warnings += [(NO_TARGET, fact.id) for fact in struck.waiting]
+    if state.status not in ("finished", "cancelled", "entered-in-error"):
+        state.warnings += [
+            (OPEN_DISCHARGE, fact.id)
+            for fact in told
+            if EFFECTS.get(fact.event, "update") == "update" and fact.details.get("discharged")
+        ]
+    state.warnings.sort()

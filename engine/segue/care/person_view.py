@@ -1,0 +1,275 @@
+"""The person as protocols see them, made from the folded states.
+
+Visits come from feeds (folded) and from clients (their own Encounter resources).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from segue.care.dates import moment_of
+from segue.care.elements import expand
+from segue.care.person import deceased, open_sources, person_elements, practice
+from segue.care.states import PersonState, VisitState
+from segue.care.view import CareSetting, ClassPeriod, Evidence, Person, Visit
+from segue.model.instants import Moment
+
+_DISPOSITIONS = {
+    "home": "01",
+    "alt-home": "01",
+    "other-hcf": "02",
+    "snf": "03",
+    "long": "04",
+    "aadvice": "07",
+    "exp": "20",
+    "hosp": "50",
+    "rehab": "62",
+    "psy": "65",
+}
+"""FHIR discharge-disposition to the patient discharge status that it comes from."""
+
+
+def person_view(
+    person: PersonState, visits: Mapping[str, VisitState], setting: CareSetting
+) -> Person:
+    """The input of coordination.
+
+    Args:
+        person: the folded person.
+        visits: all folded visits of the person by key.
+        setting: names the destination of each practice id.
+    """
+    elements = person_elements(person, "Patient")
+    birth_date: str | None = elements.get("birthDate")
+    died = deceased(person)
+    bodies = {one.reference: one.resource for one in person.evidence}
+    seen = [visit_view(visits[key]) for key in sorted(visits) if visits[key].status]
+    known = {visit.encounter for visit in seen}
+    for one in person.evidence:
+        kind = one.resource.get("resourceType")
+        if kind == "Encounter" and one.resource.get("id") not in known:
+            visit = visit_from_encounter(one.resource, bodies)
+            visit.identity = person.key
+            visit.site = one.source
+            visit.history = one.history
+            visit.noticed = dict.fromkeys(_anchors(visit), one.recorded)
+            visit.anchored = dict(visit.noticed)
+            seen.append(visit)
+        elif kind == "Patient":
+            birth_date = birth_date or one.resource.get("birthDate")
+            died = died or _death(one)
+    number, destination = _practice(person, setting)
+    return Person(
+        key=person.key,
+        patient=person.patient,
+        birth_date=birth_date,
+        deceased=died,
+        practice=destination,
+        practice_id=number,
+        visits=seen,
+        evidence=person.evidence,
+        statements=person.statements,
+        receipts=person.receipts,
+        labels=sorted({label for _, told in open_sources(person) for label in told.labels}),
+    )
+
+
+def visit_view(state: VisitState) -> Visit:
+    """A folded visit as protocols see it."""
+    return Visit(
+        key=state.key,
+        encounter=state.encounter,
+        identity=state.identity,
+        site=state.site,
+        status=state.status,
+        classes=[
+            ClassPeriod(value.get("code", ""), start, end)
+            for value, start, end in state.tracks.get("class", ())
+            if start is not None
+        ],
+        start=state.start,
+        end=state.end,
+        discharged=state.discharged,
+        disposition=state.disposition if state.discharged else None,
+        admission_type=state.admission_type,
+        service=state.service,
+        diagnoses=_diagnoses(state),
+        reason=_reason(expand("Encounter", "", _only(state.elements, "reasonCode"))),
+        voided=list(state.voided),
+        noticed=dict(state.noticed),
+        anchored=dict(state.anchored),
+        history=state.history,
+        labels=list(state.labels),
+        practitioners=_practitioners(state),
+    )
+
+
+def visit_from_encounter(
+    resource: Mapping[str, Any], bodies: Mapping[str, Mapping[str, Any]] | None = None
+) -> Visit:
+    """A client's Encounter as a visit.
+
+    Args:
+        resource: the Encounter.
+        bodies: other resources by reference, for the codes of its diagnoses.
+
+    Returns:
+        The visit with key `Encounter/<id>`; `identity` and `site` are left to the caller.
+    """
+    period = resource.get("period") or {}
+    start, end = _moment(period.get("start")), _moment(period.get("end"))
+    status = resource.get("status", "unknown")
+    hospitalization = resource.get("hospitalization") or {}
+    logical_id = resource.get("id", "")
+    finished = status == "finished"
+    return Visit(
+        key=f"Encounter/{logical_id}",
+        encounter=logical_id,
+        identity="",
+        site="",
+        status=status,
+        classes=_client_classes(resource, start, end),
+        start=start,
+        end=end if finished else None,
+        discharged=finished,
+        disposition=_disposition(hospitalization.get("dischargeDisposition") or {}),
+        diagnoses=_client_diagnoses(resource, bodies or {}),
+        reason=_reason(resource),
+        client=True,
+        practitioners=[
+            participant["individual"]["reference"]
+            for participant in resource.get("participant", ())
+            if participant.get("individual", {}).get("reference")
+        ],
+    )
+
+
+def _anchors(visit: Visit) -> list[str]:
+    return ["admission", "discharge"] if visit.discharged else ["admission"]
+
+
+def _practice(person: PersonState, setting: CareSetting) -> tuple[str | None, str | None]:
+    """(id, destination) of the ongoing care provider; the first id that has a destination."""
+    first: str | None = None
+    for site, number in practice(person):
+        profile = setting.sites.get(site)
+        if profile is not None and number in profile.practices:
+            return number, profile.practices[number]
+        first = first or number
+    return first, None
+
+
+def _death(one: Evidence) -> Moment | None:
+    at = one.resource.get("deceasedDateTime")
+    if at:
+        return _moment(at)
+    return Moment("", 0) if one.resource.get("deceasedBoolean") is True else None
+
+
+def _only(elements: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {path: value for path, value in elements.items() if path.startswith(name)}
+
+
+def _diagnoses(state: VisitState) -> list[tuple[str, str, str]]:
+    """Codes of the visit's Conditions, in the order of Encounter.diagnosis."""
+    order: dict[str, int] = {}
+    for path, items in state.elements.items():
+        if path.startswith("diagnosis") and isinstance(items, list):
+            for item in items:
+                reference = item.get("condition", {}).get("reference", "")
+                order[reference] = item.get("rank", len(state.others))
+    found: list[tuple[int, str, tuple[str, str, str]]] = []
+    for name, elements in state.others.items():
+        if not name.startswith("Condition/"):
+            continue
+        condition = expand("Condition", "", elements)
+        if _first_code(condition.get("verificationStatus")) == "entered-in-error":
+            continue
+        found.append((order.get(name, len(state.others)), name, _code(condition.get("code"))))
+    found.sort()
+    return [code for _, _, code in found]
+
+
+def _client_diagnoses(
+    resource: Mapping[str, Any], bodies: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[str, str, str]]:
+    found: list[tuple[str, str, str]] = []
+    for diagnosis in resource.get("diagnosis", ()):
+        condition = diagnosis.get("condition", {})
+        body = bodies.get(condition.get("reference", ""))
+        if body is not None:
+            found.append(_code(body.get("code")))
+        elif display := condition.get("display"):
+            found.append(("", "", display))
+    return found
+
+
+def _client_classes(
+    resource: Mapping[str, Any], start: Moment | None, end: Moment | None
+) -> list[ClassPeriod]:
+    classes: list[ClassPeriod] = []
+    for entry in resource.get("classHistory", ()):
+        period = entry.get("period", {})
+        begun = _moment(period.get("start")) or start
+        if begun is not None:
+            code = entry.get("class", {}).get("code", "")
+            classes.append(ClassPeriod(code, begun, _moment(period.get("end"))))
+    classes.sort(key=lambda period: period.start.us)
+    current = resource.get("class", {}).get("code", "")
+    last = classes[-1] if classes else None
+    if last is not None and last.code == current and last.end in (None, end):
+        return classes
+    begun = (last.end if last is not None else None) or start
+    if begun is not None:
+        classes.append(ClassPeriod(current, begun, end))
+    return classes
+
+
+def _disposition(concept: Mapping[str, Any]) -> str | None:
+    for coding in concept.get("coding", ()):
+        code = str(coding.get("code", ""))
+        if code in _DISPOSITIONS:
+            return _DISPOSITIONS[code]
+        if code.isdigit():
+            return code.zfill(2)
+    return None
+
+
+def _code(concept: Any) -> tuple[str, str, str]:
+    if not concept:
+        return ("", "", "")
+    coding = (concept.get("coding") or [{}])[0]
+    display = coding.get("display") or concept.get("text") or ""
+    return (coding.get("system", ""), coding.get("code", ""), display)
+
+
+def _first_code(concept: Any) -> str:
+    return _code(concept)[1]
+
+
+def _reason(resource: Mapping[str, Any]) -> str | None:
+    for concept in resource.get("reasonCode", ()):
+        _, code, display = _code(concept)
+        text = concept.get("text") or display or code
+        if text:
+            return str(text)
+    return None
+
+
+def _practitioners(state: VisitState) -> list[str]:
+    """References of all participants; who came last is last."""
+    seen: list[tuple[int, str]] = []
+    for track, runs in state.tracks.items():
+        if track[0] != "p":
+            continue
+        for items, start, _ in runs:
+            for item in items:
+                if reference := item.get("individual", {}).get("reference"):
+                    seen.append((start.us if start else 0, reference))
+    ordered: dict[str, None] = {}
+    for _, reference in sorted(seen, reverse=True):
+        ordered.setdefault(reference)
+    return list(reversed(ordered))
+
+
+def _moment(text: Any) -> Moment | None:
+    return moment_of(text) if isinstance(text, str) else None

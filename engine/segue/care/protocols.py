@@ -1,0 +1,351 @@
+"""Protocols: PlanDefinitions read once, asked on their events.
+
+What starts a protocol, what it asks for, who owns it and which clock runs is all in
+`fhir_profiles/plan_definitions` and `activity_definitions`; this module compiles it.
+Extensions of ours: on an action `urn:segue:clock` (`code`, and `when` where several
+clocks compete: the first that applies is the due, the others are shown beside it); on
+an ActivityDefinition `urn:segue:need`, `urn:segue:owner`, `urn:segue:evidence` and
+`urn:segue:suspend`; on a PlanDefinition `urn:segue:test-vector`.
+
+Source: http://hl7.org/fhir/R4/plandefinition.html
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from segue.care import clocks as clock_table
+from segue.care.clocks import Clock, Clocks
+from segue.care.conditions import Condition, UnsupportedError, compile_condition, holds
+from segue.care.dispositions import Meaning
+from segue.model.issues import Issue
+
+EVENTS: Final = frozenset({"encounter-admitted", "encounter-discharged"})
+OWNERS: Final = frozenset({"practice", "hospital", "hub"})
+RULES: Final = frozenset(
+    {
+        "two-way-contact",
+        "office-visit",
+        "medication-list",
+        "medication-list-before-visit",
+        "discharge-summary",
+        "contact-or-visit",
+        "receipt-of-encounter",
+        "receipt-of-document",
+        "statement",
+    }
+)
+
+_REMEMBERED: Final = 4096
+
+
+class ProtocolError(ValueError):
+    """A protocol that cannot be used; the message names file and place."""
+
+
+class Situation(NamedTuple):
+    """What conditions may ask about an anchor; each field is also a `%variable`.
+
+    Attributes:
+        kind: Encounter.class at the end, also readable as `Encounter.class.code`.
+        admitted: the inpatient class that the visit has had, None if none.
+        disposition: what PV1-36 means, None before the discharge.
+        age: in whole years at the anchor, None if not known.
+        same_day: discharged on the date of admission.
+        pregnancy: the principal diagnosis is one of pregnancy (ICD-10 chapter O).
+        practice: whether the ongoing care provider is known.
+        lace_high: upper end of the LACE interval.
+    """
+
+    kind: str
+    admitted: str | None
+    disposition: Meaning | None
+    age: int | None
+    same_day: bool
+    pregnancy: bool
+    practice: bool
+    lace_high: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Action:
+    """One requirement that a protocol can make.
+
+    Attributes:
+        id: `tcm-contact`. protocol: `PD-01`.
+        plan: canonical of the PlanDefinition, with its version; definition: of the
+            ActivityDefinition.
+        need: what closes it; requirements with the same need share a Task.
+        owner: `practice`, `hospital` or `hub`; role: who there does it.
+        rule: which evidence closes it; anyone: whether other sites' counts too.
+        not_day_0: whether the anchor's own day is left out.
+        tolerance: days before and after the due in which evidence counts.
+        suspend: waits while the person is in a facility and ends at the next discharge.
+        draft: the Task is a draft until somebody asks for it.
+    """
+
+    id: str
+    protocol: str
+    plan: str
+    definition: str
+    event: str
+    need: str
+    conditions: tuple[Condition, ...]
+    clocks: tuple[tuple[Clock, Condition | None], ...]
+    owner: str
+    role: dict[str, Any]
+    code: dict[str, Any]
+    title: str
+    description: str
+    rule: str
+    anyone: bool
+    not_day_0: bool
+    tolerance: int | None
+    suspend: bool
+    draft: bool
+
+
+class Applied(NamedTuple):
+    """An action that applies, with the clock that runs and those shown beside it."""
+
+    action: Action
+    clock: Clock
+    others: tuple[Clock, ...]
+
+
+class Protocols:
+    """All loaded protocols.
+
+    Attributes:
+        clocks: the clock table. definitions: the PlanDefinitions as loaded.
+        issues: what loading had to work around.
+    """
+
+    def __init__(
+        self,
+        actions: Sequence[Action],
+        clocks: Clocks,
+        definitions: Sequence[dict[str, Any]],
+        issues: Sequence[Issue] = (),
+    ) -> None:
+        self.clocks = clocks
+        self.definitions = tuple(definitions)
+        self.issues = tuple(issues)
+        self.actions: dict[str, Action] = {action.id: action for action in actions}
+        self._by_event: dict[str, list[Action]] = {}
+        for action in actions:
+            self._by_event.setdefault(action.event, []).append(action)
+        self._asked: dict[tuple[str, Situation], dict[str, tuple[Applied, ...]]] = {}
+
+    def ask(self, event: str, situation: Situation) -> Mapping[str, tuple[Applied, ...]]:
+        """What applies at an event: need to its requirements, in the order of the protocols."""
+        key = (event, situation)
+        answer = self._asked.get(key)
+        if answer is None:
+            answer = self._answer(event, situation)
+            if len(self._asked) >= _REMEMBERED:
+                self._asked.clear()
+            self._asked[key] = answer
+        return answer
+
+    def _answer(self, event: str, situation: Situation) -> dict[str, tuple[Applied, ...]]:
+        encounter = {"resourceType": "Encounter", "class": {"code": situation.kind}}
+        variables = situation._asdict()
+        needs: dict[str, tuple[Applied, ...]] = {}
+        for action in self._by_event.get(event, ()):
+            if not all(holds(test, encounter, variables) for test in action.conditions):
+                continue
+            running = [
+                clock
+                for clock, when in action.clocks
+                if when is None or holds(when, encounter, variables)
+            ]
+            applied = Applied(action, running[0], tuple(running[1:]))
+            needs[action.need] = (*needs.get(action.need, ()), applied)
+        return needs
+
+
+Fallback = Callable[[str], Condition]
+"""Compiles what is outside the subset (fhirpathpy); slower, so its use is an issue."""
+
+
+def load(folder: Path, fallback: Fallback | None = None) -> Protocols:
+    """Read the clocks, ActivityDefinitions and PlanDefinitions of a folder.
+
+    Args:
+        folder: as `fhir_profiles`, with `clocks.yaml`, `plan_definitions/` and
+            `activity_definitions/`.
+        fallback: compiles expressions outside the subset; without it they are errors.
+
+    Raises:
+        ProtocolError: something is missing, unknown or contradicts itself.
+    """
+    clocks = clock_table.load(folder / "clocks.yaml")
+    activities = {
+        f"{one['url']}|{one['version']}": one
+        for _, one in _read(folder / "activity_definitions", "ActivityDefinition")
+    }
+    issues: list[Issue] = []
+    actions: list[Action] = []
+    plans = _read(folder / "plan_definitions", "PlanDefinition")
+    for path, plan in plans:
+        reader = _PlanReader(path.name, plan, activities, clocks, fallback, issues)
+        actions.extend(reader.actions())
+    doubled = {one.id for one in actions if sum(other.id == one.id for other in actions) > 1}
+    if doubled:
+        raise ProtocolError(f"{folder}: action ids used twice: {', '.join(sorted(doubled))}")
+    return Protocols(actions, clocks, [plan for _, plan in plans], issues)
+
+
+@lru_cache(maxsize=1)
+def shipped() -> Protocols:
+    """The protocols that come with Segue."""
+    from segue.fhir.profiles import shipped as folder
+
+    return load(folder())
+
+
+def extension(element: Mapping[str, Any], url: str) -> list[dict[str, Any]]:
+    """The extensions of a kind."""
+    return [one for one in element.get("extension", ()) if one.get("url") == url]
+
+
+def value_of(one: Mapping[str, Any]) -> Any:
+    """The `value[x]` of an extension."""
+    return next((value for key, value in one.items() if key.startswith("value")), None)
+
+
+def _read(folder: Path, kind: str) -> list[tuple[Path, dict[str, Any]]]:
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            resource = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ProtocolError(f"{path}: not JSON ({error})") from None
+        if resource.get("resourceType") != kind:
+            raise ProtocolError(f"{path}: a {kind} was expected")
+        found.append((path, resource))
+    if not found:
+        raise ProtocolError(f"{folder}: no {kind}; is the installation complete?")
+    return found
+
+
+@dataclass(slots=True)
+class _PlanReader:
+    """Reads the actions of one PlanDefinition."""
+
+    file: str
+    plan: dict[str, Any]
+    activities: Mapping[str, dict[str, Any]]
+    clocks: Clocks
+    fallback: Fallback | None
+    issues: list[Issue]
+
+    def actions(self) -> list[Action]:
+        found: list[Action] = []
+        for action in self.plan.get("action", ()):
+            self._descend(action, "", (), found)
+        return found
+
+    def _descend(
+        self,
+        action: dict[str, Any],
+        event: str,
+        above: tuple[Condition, ...],
+        found: list[Action],
+    ) -> None:
+        """A group hands its trigger and its conditions down to its actions."""
+        where = f"{self.file}: action {action.get('id', '?')}"
+        for trigger in action.get("trigger", ()):
+            event = str(trigger.get("name"))
+            if trigger.get("type") != "named-event" or event not in EVENTS:
+                raise ProtocolError(f"{where}: trigger '{event}' is none of {sorted(EVENTS)}")
+        conditions = above + tuple(
+            self._compile(one["expression"], where)
+            for one in action.get("condition", ())
+            if one.get("kind") == "applicability"
+        )
+        for inner in action.get("action", ()):
+            self._descend(inner, event, conditions, found)
+        if "action" not in action:
+            if not event:
+                raise ProtocolError(f"{where}: nothing triggers it")
+            found.append(self._action(action, event, conditions, where))
+
+    def _action(
+        self, action: dict[str, Any], event: str, conditions: tuple[Condition, ...], where: str
+    ) -> Action:
+        canonical = str(action.get("definitionCanonical"))
+        activity = self.activities.get(canonical)
+        if activity is None:
+            raise ProtocolError(f"{where}: there is no ActivityDefinition {canonical}")
+        where = f"{where}: {canonical}"
+        evidence = extension(activity, "urn:segue:evidence")
+        if not evidence:
+            raise ProtocolError(f"{where}: says no evidence rule")
+        rule = {str(one["url"]): value_of(one) for one in evidence[0]["extension"]}
+        tolerance = rule.get("tolerance")
+        return Action(
+            id=str(action["id"]),
+            protocol=str(self.plan["identifier"][0]["value"]),
+            plan=f"{self.plan['url']}|{self.plan['version']}",
+            definition=canonical,
+            event=event,
+            need=self._one(activity, "urn:segue:need", where),
+            conditions=conditions,
+            clocks=self._clocks(action, where),
+            owner=_among(self._one(activity, "urn:segue:owner", where), OWNERS, where),
+            role=activity["participant"][0]["role"],
+            code=activity["code"],
+            title=str(activity["title"]),
+            description=str(activity["description"]),
+            rule=_among(str(rule.get("rule")), RULES, where),
+            anyone=bool(rule.get("anyone")),
+            not_day_0=bool(rule.get("not-day-0")),
+            tolerance=None if tolerance is None else int(tolerance["value"]),
+            suspend=bool(extension(activity, "urn:segue:suspend")),
+            draft=activity.get("intent") == "plan",
+        )
+
+    def _clocks(
+        self, action: dict[str, Any], where: str
+    ) -> tuple[tuple[Clock, Condition | None], ...]:
+        found: list[tuple[Clock, Condition | None]] = []
+        for one in extension(action, "urn:segue:clock"):
+            parts = {str(part["url"]): value_of(part) for part in one["extension"]}
+            try:
+                clock = self.clocks[str(parts["code"])]
+            except (KeyError, clock_table.ClockError) as error:
+                raise ProtocolError(f"{where}: {error}") from None
+            when = parts.get("when")
+            found.append((clock, None if when is None else self._compile(when, where)))
+        if not found or found[-1][1] is not None:
+            raise ProtocolError(f"{where}: the last clock must apply without a condition")
+        return tuple(found)
+
+    def _compile(self, expression: Mapping[str, Any], where: str) -> Condition:
+        text = str(expression.get("expression"))
+        if expression.get("language") != "text/fhirpath":
+            raise ProtocolError(f"{where}: conditions are written in text/fhirpath")
+        try:
+            return compile_condition(text)
+        except UnsupportedError as error:
+            if self.fallback is None:
+                raise ProtocolError(f"{where}: {error}") from None
+            self.issues.append(Issue("warning", "slow-condition", where, str(error)))
+            return self.fallback(text)
+
+    def _one(self, activity: dict[str, Any], url: str, where: str) -> str:
+        found = extension(activity, url)
+        if len(found) != 1:
+            raise ProtocolError(f"{where}: exactly one {url} is needed")
+        return str(value_of(found[0]))
+
+
+def _among(value: str, allowed: frozenset[str], where: str) -> str:
+    if value not in allowed:
+        raise ProtocolError(f"{where}: '{value}' is none of {', '.join(sorted(allowed))}")
+    return value

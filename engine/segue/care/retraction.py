@@ -1,0 +1,57 @@
+"""What becomes of stored care resources that coordination yields no more."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from segue.care.requirements import generation_of
+from segue.care.stays import NOT_REAL
+from segue.care.tasks import NEED_SYSTEM, REASONS
+from segue.care.view import Person
+from segue.fhir.lifecycle import TASK_ENDED
+
+_RETRACTED: Final = {"system": "urn:segue:tag", "code": "retracted"}
+
+
+def retract(resource: Mapping[str, Any], person: Person) -> dict[str, Any] | None:
+    """What becomes of a stored care resource that coordination yields no more.
+
+    A Task is cancelled (`deceased`, `anchor-voided`, or `superseded` where the anchor
+    still stands), unless it has ended: then it stays as it is. A plan is revoked, an
+    episode cancelled.
+
+    Returns:
+        The resource as it is to be stored; None where it is to be deleted.
+    """
+    kind = resource["resourceType"]
+    if kind == "Task":
+        if resource.get("status") in TASK_ENDED:
+            return dict(resource)
+        made = {**resource, "status": "cancelled"}
+        made["statusReason"] = REASONS[_reason(resource, person)]
+    elif kind == "CarePlan":
+        made = {**resource, "status": "revoked"}
+    elif kind == "EpisodeOfCare":
+        made = {**resource, "status": "cancelled"}
+    else:
+        return None
+    meta = dict(resource.get("meta") or {})
+    meta["tag"] = [*(tag for tag in meta.get("tag", ()) if tag != _RETRACTED), _RETRACTED]
+    made["meta"] = meta
+    return made
+
+
+def _reason(task: Mapping[str, Any], person: Person) -> str:
+    if person.deceased is not None:
+        return "deceased"
+    key = next(
+        (one["value"] for one in task.get("identifier", ()) if one.get("system") == NEED_SYSTEM), ""
+    )
+    visit_key, _, generation = key.rpartition("|")
+    visit_key, _, need = visit_key.rpartition("|")
+    visit = next((one for one in person.visits if one.key == visit_key), None)
+    if visit is None or visit.status in NOT_REAL:
+        return "anchor-voided"
+    if need in ("notify-admit", "find-pcp"):
+        return "superseded"
+    stands = visit.discharged and int(generation) == generation_of(visit)
+    return "superseded" if stands else "anchor-voided"

@@ -1,0 +1,168 @@
+"""Laws of the fold: only the set of facts counts, and steps give what the whole gives."""
+
+from dataclasses import replace
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segue.care.assemble import visit_resources
+from segue.care.fold import extend_visit, fold_visit
+from segue.care.person import extend_person, fold_person
+from segue.care.states import PersonState, VisitState
+from segue.model.facts import Fact
+from tests.support.facts import CANCELS, EXAMPLES, fact, histories, minutes, moment
+
+encode = msgspec.msgpack.encode
+
+
+def in_arrival(facts: list[Fact]) -> list[Fact]:
+    return sorted(facts, key=lambda f: f.received)
+
+
+def step_visit(state: VisitState | None, seen: list[Fact]) -> tuple[VisitState, bool]:
+    extended = extend_visit(state, seen[-1]) if state is not None and state.status else None
+    return (fold_visit(seen), False) if extended is None else (extended, True)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(histories(), st.data())
+def test_every_order_with_duplicates_gives_the_same_state(
+    facts: list[Fact], data: st.DataObject
+) -> None:
+    whole = encode(fold_visit(facts))
+    late = [replace(f, received=f.received + 60_000_000) for f in facts]
+    shuffled = data.draw(st.permutations([*facts, *late]))
+    assert encode(fold_visit(shuffled)) == whole
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(histories(), st.booleans())
+def test_adding_one_fact_gives_what_folding_all_gives(facts: list[Fact], arrival: bool) -> None:
+    state: VisitState | None = None
+    seen: list[Fact] = []
+    for one in in_arrival(facts) if arrival else facts:
+        seen.append(one)
+        before = encode(state)
+        new, extended = step_visit(state, seen)
+        if extended:
+            assert encode(new) == encode(fold_visit(seen))
+            assert encode(state) == before, "the state that is extended must not change"
+        state = new
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(histories(), st.booleans())
+def test_adding_one_fact_to_a_person_gives_what_folding_all_gives(
+    facts: list[Fact], arrival: bool
+) -> None:
+    state: PersonState | None = None
+    seen: list[Fact] = []
+    for one in in_arrival(facts) if arrival else facts:
+        seen.append(one)
+        before = encode(state)
+        extended = extend_person(state, one) if state is not None else None
+        assert encode(state) == before, "the state that is extended must not change"
+        whole = fold_person(seen)
+        if extended is not None:
+            assert encode(extended) == encode(whole)
+        state = whole
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(histories(), st.randoms(use_true_random=False))
+def test_a_person_is_the_same_in_every_order(facts: list[Fact], chance: object) -> None:
+    shuffled = [*facts, *facts]
+    chance.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert encode(fold_person(shuffled)) == encode(fold_person(facts))
+
+
+@st.composite
+def tidy_histories(draw: st.DrawFn) -> tuple[list[Fact], list[Fact]]:
+    """A history in order, and the same with one event and its restating cancel put in."""
+    now, place, facts = 0, "ED^1", []
+    leaves = False
+    facts.append(fact("A04", minutes(0), patient_class="E", at=place, attending="ann", control="0"))
+    slots: list[tuple[int, str, str, bool]] = [(0, place, "E", leaves)]
+    patient_class = "E"
+    for n in range(draw(st.integers(8, 12))):
+        now += 100
+        event = draw(st.sampled_from(("A02", "A08", "A06", "A02", "A21", "A22", "A08")))
+        if event == "A06":
+            patient_class = "I"
+        if event == "A02":
+            place = draw(st.sampled_from(("4W^2", "CCU^3", "5E^4")))
+        if event in ("A21", "A22"):
+            leaves = event == "A21"
+        facts.append(
+            fact(
+                event,
+                minutes(now),
+                patient_class=patient_class,
+                at=place,
+                attending="ann",
+                control=str(n + 1),
+            )
+        )
+        slots.append((now, place, patient_class, leaves))
+    at, place, patient_class, leaves = draw(st.sampled_from(slots))
+    wrong = draw(st.sampled_from(("A02", "A03", "A21", "A01", "A54")))
+    if wrong == "A21" and leaves:
+        wrong = "A02"
+    restated = {"patient_class": patient_class, "attending": "ann"}
+    erroneous = fact(
+        wrong,
+        minutes(at + 10),
+        control="900",
+        patient_class="I" if wrong == "A01" else patient_class,
+        at="OR^9" if wrong in ("A02", "A01") else place,
+        attending="cy" if wrong == "A54" else "ann",
+        discharged=minutes(at + 10) if wrong == "A03" else None,
+        disposition="01" if wrong == "A03" else None,
+    )
+    echo = draw(st.booleans())
+    named = draw(st.booleans()) or wrong == "A01"
+    cancel = fact(
+        CANCELS[wrong],
+        minutes(at + 10 if named else at + 40),
+        minutes(at + 40),
+        control="100",
+        targets=minutes(at + 10) if named else None,
+        at=place,
+        # Sites fill PV1-36 and PV1-45 of the cancel as before.
+        discharged=minutes(at + 10) if wrong == "A03" and draw(st.booleans()) else None,
+        disposition="01" if wrong == "A03" and draw(st.booleans()) else None,
+        **restated,
+    )
+    pair = [erroneous, cancel]
+    if echo:
+        # An update in between repeats what is wrong then.
+        wrong_snapshot = {
+            "patient_class": "I" if wrong == "A01" else patient_class,
+            "at": "OR^9" if wrong in ("A02", "A01") else place,
+            "attending": "cy" if wrong == "A54" else "ann",
+        }
+        pair.append(fact("A08", minutes(at + 20), control="901", **wrong_snapshot))
+    return facts, [*facts, *pair]
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(tidy_histories())
+def test_an_event_and_its_cancel_leave_nothing_but_history(
+    pair: tuple[list[Fact], list[Fact]],
+) -> None:
+    def shown(facts: list[Fact]) -> list[dict[str, object]]:
+        made = visit_resources(fold_person(facts), fold_visit(facts))
+        for resource in made:
+            resource.pop("statusHistory", None)
+        return made
+
+    without, with_pair = pair
+    assert shown(with_pair) == shown(without)
+    state = fold_visit(with_pair)
+    assert state.struck
+    assert not [w for w in state.warnings if w[0] == "cancel-without-target"]
+
+
+def test_a_moment_of_the_support_is_what_it_says() -> None:
+    assert moment(minutes(3).us) == minutes(3)
