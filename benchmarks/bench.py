@@ -310,12 +310,12 @@ def disk(bench: Bench, directory: Path, postgres_url: str | None) -> dict[str, f
 
 
 @contextmanager
-def postgres() -> Iterator[tuple[str, int]]:
-    """A PostgreSQL of our own; its URL and the pid of its postmaster."""
+def postgres() -> Iterator[Any]:
+    """A PostgreSQL of our own."""
     from tests.support.databases import postgres_server
 
     with postgres_server() as server:
-        yield server.fresh("bench"), server.pid
+        yield server
 
 
 def targets(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -406,10 +406,10 @@ def main() -> None:
         with postgres() if "postgresql" in chosen else _nothing() as server:
             for run in range(options.runs):
                 for database in chosen:
-                    url, pid = server if database == "postgresql" else (None, None)
+                    url, pid = None, None
                     directory = scratch / f"{database}-{run}"
-                    if url:
-                        url = _fresh(url, run)
+                    if database == "postgresql":
+                        url, pid = server.upgraded(), server.pid
                         version = _version(url)
                     with started(directory, url, pid) as bench:
                         cold.setdefault(database, round(bench.cold_start, 2))
@@ -474,23 +474,6 @@ def main() -> None:
     print(f"written to {file.relative_to(ROOT)}")
 
 
-def _fresh(url: str, run: int) -> str:
-    import psycopg
-
-    name = f"bench_{run}"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    base, _, query = url.partition("?")
-    new = base.rpartition("/")[0] + f"/{name}" + (f"?{query}" if query else "")
-    subprocess.run(
-        [sys.executable, "-m", "segue", "db", "upgrade"],
-        env={**os.environ, "SEGUE_DATABASE_URL": new, "PYTHONPATH": str(ROOT / "engine")},
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    return new
-
-
 def _version(url: str) -> str:
     import psycopg
 
@@ -500,8 +483,8 @@ def _version(url: str) -> str:
 
 
 @contextmanager
-def _nothing() -> Iterator[tuple[None, None]]:
-    yield None, None
+def _nothing() -> Iterator[None]:
+    yield None
 
 
 if __name__ == "__main__":

@@ -203,10 +203,9 @@ async def drain(data: Path, count: int, fhir_url: str, mllp_port: int) -> dict[s
     waiting = {"pcpb": 2 * count, "lab": count}
     while len(settled) < 2:
         await asyncio.sleep(0.05)
-        for sender in senders._senders:
-            name = sender._destination.name
-            if sender.sent >= waiting[name]:
-                settled.setdefault(name, time.perf_counter() - begin)
+        for sender in senders.senders:
+            if sender.sent >= waiting[sender.name]:
+                settled.setdefault(sender.name, time.perf_counter() - begin)
     cpu = time.process_time() - cpu
     senders.stop()
     await running

@@ -1,17 +1,10 @@
 """The databases that the stories are told on."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.support.databases import PostgresServer, postgres_server
+from tests.support.databases import postgres
 
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """One PostgreSQL for all stories."""
-    with postgres_server() as server:
-        yield server
+__all__ = ["postgres"]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -19,4 +12,5 @@ def database(request: pytest.FixtureRequest) -> str | None:
     """SEGUE_DATABASE_URL of an empty database; None is the embedded one."""
     if request.param == "sqlite":
         return None
-    return request.getfixturevalue("postgres").upgraded()
+    url: str = request.getfixturevalue("postgres").upgraded()
+    return url

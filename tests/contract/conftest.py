@@ -1,3 +1,3 @@
-from tests.support.databases import postgres_server, postgres_url, where
+from tests.support.databases import postgres, postgres_url, where
 
-__all__ = ["postgres_server", "postgres_url", "where"]
+__all__ = ["postgres", "postgres_url", "where"]

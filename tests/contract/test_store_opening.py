@@ -18,7 +18,7 @@ from segue.store.dialects import PostgresSession, SqliteSession
 from segue.store.migrate import REVISION, create, upgrade
 from segue.store.records import Commit, StoreUnavailableError
 from segue.store.store import open_bell
-from tests.support.databases import empty, new_database
+from tests.support.databases import PostgresServer, empty
 from tests.support.rows import commit_one, deliver, entry, opened, opened_journal, step, write
 
 Where = str | Path
@@ -44,12 +44,9 @@ def test_a_database_that_would_lose_commits_is_refused(postgres_url: str) -> Non
         PostgresSession(options)
 
 
-def test_a_postgresql_database_without_our_schema_is_refused(postgres_server: str) -> None:
-    with (
-        new_database(postgres_server, "bare") as url,
-        pytest.raises(RuntimeError, match="segue db upgrade"),
-    ):
-        open_database(url, "store")
+def test_a_postgresql_database_without_our_schema_is_refused(postgres: PostgresServer) -> None:
+    with pytest.raises(RuntimeError, match="segue db upgrade"):
+        open_database(postgres.empty(), "store")
 
 
 def test_a_database_that_is_not_there_is_said_to_be_unavailable(tmp_path: Path) -> None:
@@ -177,7 +174,7 @@ def content(path: Path) -> dict[str, list[tuple[object, ...]]]:
     return found
 
 
-def test_a_fresh_postgresql_schema_equals_a_migrated_one(postgres_server: str) -> None:
+def test_a_fresh_postgresql_schema_equals_a_migrated_one(postgres: PostgresServer) -> None:
     import psycopg
 
     queries = (
@@ -191,14 +188,14 @@ def test_a_fresh_postgresql_schema_equals_a_migrated_one(postgres_server: str) -
         "SELECT * FROM lease ORDER BY partition",
     )
     found = []
-    for name, build in (("fresh", create), ("migrated", upgrade)):
-        with new_database(postgres_server, name) as url:
-            if build is create:
-                create(url, "journal", "store")
-            else:
-                upgrade(url)
-            with psycopg.connect(url) as connection:
-                found.append([connection.execute(query.encode()).fetchall() for query in queries])
+    for migrated in (False, True):
+        url = postgres.empty()
+        if migrated:
+            upgrade(url)
+        else:
+            create(url, "journal", "store")
+        with psycopg.connect(url) as connection:
+            found.append([connection.execute(query.encode()).fetchall() for query in queries])
     assert found[0] == found[1]
     assert len(found[0][0]) > 80
 

@@ -1,5 +1,6 @@
 """The FHIR face over a hub in one process, with the stories' clients."""
 
+import asyncio
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 from prometheus_client import CollectorRegistry
-from starlette.testclient import TestClient
 
 from segue.api.app import build
 from segue.api.authentication import Client, Tokens
@@ -40,6 +41,31 @@ ROUTES = (
 )
 
 
+class Http:
+    """Requests to an application without a server."""
+
+    def __init__(self, app: Any) -> None:
+        self._runner = asyncio.Runner()
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        self._client = httpx.AsyncClient(transport=transport, base_url="http://testserver")
+
+    def request(self, *args: Any, **kwargs: Any) -> httpx.Response:
+        return self.together([(args, kwargs)])[0]
+
+    def together(self, requests: Sequence[tuple[Any, dict[str, Any]]]) -> list[httpx.Response]:
+        """Several requests at once."""
+
+        async def run() -> list[httpx.Response]:
+            calls = [self._client.request(*args, **kwargs) for args, kwargs in requests]
+            return list(await asyncio.gather(*calls))
+
+        return self._runner.run(run())
+
+    def close(self) -> None:
+        self._runner.run(self._client.aclose())
+        self._runner.close()
+
+
 @dataclass
 class Api:
     """A running face: what clients do, and what feeds bring.
@@ -49,7 +75,7 @@ class Api:
     """
 
     bench: Bench
-    http: TestClient
+    http: Http
     counter: int = 0
     seen: list[str] = field(default_factory=list)
 
@@ -70,9 +96,7 @@ class Api:
         elif body is not None:
             kwargs["json"] = body
             sent["Content-Type"] = "application/fhir+json"
-        return self.http.request(
-            method, path, headers={**sent, **(headers or {})}, follow_redirects=False, **kwargs
-        )
+        return self.http.request(method, path, headers={**sent, **(headers or {})}, **kwargs)
 
     def get(self, path: str, **kwargs: Any) -> Any:
         """The body of a read that must succeed."""
@@ -86,7 +110,11 @@ class Api:
         return [entry["resource"] for entry in bundle.get("entry", [])]
 
     def post(
-        self, resources: Sequence[dict[str, Any]], *, client: str = "pcpb", kind: str = "transaction"
+        self,
+        resources: Sequence[dict[str, Any]],
+        *,
+        client: str = "pcpb",
+        kind: str = "transaction",
     ) -> Any:
         """A Bundle: resources with an id are updates."""
         entries = []
@@ -154,10 +182,11 @@ def running(
         "0",
     )
     app = build(face, engine, {}, Tokens(None if open_to_all else known))
+    http = Http(app)
     try:
-        with TestClient(app) as http:
-            yield Api(bench, http)
+        yield Api(bench, http)
     finally:
+        http.close()
         face.close()
         bench.hub.store.close()
         bench.hub.journal.close()

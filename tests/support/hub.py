@@ -98,9 +98,7 @@ class Bench:
             "JOIN version v ON v.resource = r.pk AND v.version = r.version "
             "WHERE r.deleted = 0 ORDER BY r.type, r.id"
         )
-        return [
-            loads(body) for name, kind, body in rows if (name in types if types else kind == 0)
-        ]
+        return [loads(body) for name, kind, body in rows if (name in types if types else kind == 0)]
 
     def state(self) -> bytes:
         """The canonical form of all that is stored."""

@@ -1,0 +1,1 @@
+"""The rim: ways in and ways out, one module per kind."""

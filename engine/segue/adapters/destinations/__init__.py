@@ -1,0 +1,1 @@
+"""Ways out; a destination knows no other destination."""

@@ -1,0 +1,368 @@
+"""Sends resources to a FHIR server, many in one transaction Bundle.
+
+A parcel is one `POST [base]` with a transaction of conditional updates, so that sending
+it twice changes nothing more (https://hl7.org/fhir/R4/http.html#transaction). The header
+`Idempotency-Key` names the outbox ids. Where the peer's version is known it is asked for
+with `ifMatch`; a 412 of a single resource is answered by reading, merging and trying
+again, at most five times. What is `Refused` of several lanes the caller sends again lane
+by lane.
+
+How references are made to resolve at the peer: `projection`.
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Generic, TypeVar
+
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from segue.adapters.destinations import projection
+from segue.fhir.canonical import dumps, loads
+from segue.model.deliveries import Category, Outcome, Parcel, Receipt, Refused, RetryLater, Sent
+from segue.model.instants import Clock, microseconds
+
+MERGES = 5
+"""How often a 412 is answered by re-reading and merging."""
+
+RETRIED = frozenset({408, 425, 429})
+"""Client errors that time may cure; all others are dead letters at once."""
+
+T = TypeVar("T")
+
+Describe = Callable[[Sequence[str]], Awaitable[Mapping[str, Mapping[str, Any]]]]
+"""References to the stored resources they name, those that exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class FhirRestConfig:
+    """A FHIR server to send to.
+
+    Attributes:
+        url: its base, without a trailing slash.
+        send: types that it subscribes to.
+        bundle: resources per transaction. connections: transactions at once.
+        timeout: of one transaction.
+    """
+
+    name: str
+    url: str
+    send: frozenset[str] = frozenset()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    bundle: int = 50
+    timeout: timedelta = timedelta(seconds=10)
+    connections: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Where the peer keeps a resource, and its version there as an ETag."""
+
+    literal: str
+    etag: str | None
+
+
+class FhirRest:
+    """The destination kind `fhir_rest`."""
+
+    def __init__(
+        self,
+        config: FhirRestConfig,
+        clock: Clock,
+        describe: Describe | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Take the configuration; nothing is opened before the first parcel.
+
+        Args:
+            config: whom to send to.
+            clock: stamps receipts.
+            describe: fetches targets of references that were never sent there.
+            transport: instead of the network, for tests.
+        """
+        self.config = config
+        self._clock = clock
+        self._describe = describe
+        self._transport = transport
+        self._client: httpx.AsyncClient | None = None
+        self._kept: _Recent[_Kept] = _Recent(50_000)
+        self._identifiers: _Recent[Mapping[str, Any]] = _Recent(20_000)
+
+    @property
+    def name(self) -> str:
+        """As named under `destinations:`."""
+        return self.config.name
+
+    @property
+    def bundle(self) -> int:
+        """Resources per transaction."""
+        return self.config.bundle
+
+    @property
+    def parallel(self) -> int:
+        """Transactions at once."""
+        return self.config.connections
+
+    @property
+    def atomic(self) -> bool:
+        """A transaction fails as a whole."""
+        return True
+
+    async def send(self, parcel: Parcel) -> list[Outcome]:
+        """Send all in one transaction; what is said of one is true of all.
+
+        A parcel of one resource that meets 412 is merged with the peer's version.
+        """
+        resources = [loads(body) if body else None for body in parcel.bodies]
+        names = [queued.delivery.what for queued in parcel.deliveries]
+        key = "segue-" + ",".join(str(queued.id) for queued in parcel.deliveries)
+        entries = await self._entries(resources, names)
+        outcome, answered = await self._transact(entries, key)
+        tries = 0
+        while (
+            len(entries) == 1
+            and isinstance(outcome, Refused)
+            and outcome.status == 412
+            and tries < MERGES
+        ):
+            tries += 1
+            again = await self._merged(entries[0], names[0])
+            if isinstance(again, dict):
+                outcome, answered = await self._transact([again], key)
+            else:
+                outcome = again
+        if isinstance(outcome, Sent):
+            self._remember(names, resources, answered)
+        elif isinstance(outcome, Refused):
+            for name in names:
+                self._kept.forget(name)
+        return [outcome] * len(names)
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def _entries(
+        self, resources: Sequence[dict[str, Any] | None], names: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        inside = {
+            name: projection.full_url(name)
+            for name, resource in zip(names, resources, strict=True)
+            if resource is not None
+        }
+        found = [projection.references(resource) if resource else [] for resource in resources]
+        await self._learn(found, inside)
+        kept, identifiers = self._kept, self._identifiers
+
+        def resolve(reference: str) -> tuple[str | None, Mapping[str, Any] | None]:
+            url = inside.get(reference)
+            if url is not None:
+                return url, None
+            there = kept.get(reference)
+            if there is not None:
+                return there.literal, None
+            return None, identifiers.get(reference)
+
+        entries = []
+        for name, resource, refs in zip(names, resources, found, strict=True):
+            there = kept.get(name)
+            etag = there.etag if there and resource is not None else None
+            url = inside.get(name, "")
+            entries.append(
+                projection.entry(resource, name, resolve, url=url, found=refs, if_match=etag)
+            )
+        return entries
+
+    async def _learn(
+        self, found: Sequence[Sequence[dict[str, Any]]], inside: Mapping[str, str]
+    ) -> None:
+        """Fetch the business identifiers of targets that the peer never gets from us."""
+        if self._describe is None:
+            return
+        targets = {projection.target_of(reference) for refs in found for reference in refs}
+        wanted = [
+            target
+            for target in targets
+            if target not in inside
+            and target not in self._identifiers
+            and target not in self._kept
+            and target.partition("/")[0] not in self.config.send
+        ]
+        if wanted:
+            found_ones = await self._describe(sorted(wanted))
+            for target in wanted:
+                resource = found_ones.get(target)
+                identifier = projection.business_identifier(resource) if resource else None
+                self._identifiers.put(target, identifier or projection.own_identifier(target))
+
+    async def _transact(
+        self, entries: Sequence[dict[str, Any]], key: str
+    ) -> tuple[Outcome, list[Mapping[str, Any]]]:
+        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+        response = await self._request(
+            "POST", self.config.url, dumps(bundle).encode(), {"Idempotency-Key": key}
+        )
+        if not isinstance(response, httpx.Response):
+            return response, []
+        outcome = verdict(response.status_code, response.headers, response.content, self._clock)
+        if not isinstance(outcome, Sent):
+            return outcome, []
+        answered = _answers(response.content)
+        if len(answered) != len(entries):
+            reason = "2xx without a transaction-response of as many entries"
+            return RetryLater("protocol", reason, response.status_code), []
+        return outcome, answered
+
+    async def _request(
+        self, method: str, url: str, content: bytes | None, headers: Mapping[str, str]
+    ) -> "httpx.Response | RetryLater":
+        if self._client is None:
+            limits = httpx.Limits(max_connections=self.config.connections)
+            secure = self.config.url.startswith("https:")
+            transport = self._transport or AiohttpTransport(limits=limits, verify=secure)
+            self._client = httpx.AsyncClient(
+                transport=transport,
+                timeout=self.config.timeout.total_seconds(),
+                headers={
+                    "Content-Type": "application/fhir+json",
+                    "Accept": "application/fhir+json",
+                    **self.config.headers,
+                },
+                trust_env=False,
+            )
+        try:
+            return await self._client.request(method, url, content=content, headers=dict(headers))
+        except httpx.ConnectTimeout as error:
+            return RetryLater("unreachable", type(error).__name__)
+        except httpx.TimeoutException as error:
+            return RetryLater("timeout", type(error).__name__)
+        except (httpx.HTTPError, OSError) as error:
+            return RetryLater("unreachable", type(error).__name__)
+
+    async def _merged(self, entry: dict[str, Any], name: str) -> "dict[str, Any] | Outcome":
+        """The entry over the version that the peer has now."""
+        url = f"{self.config.url}/{projection.address(name)}"
+        response = await self._request("GET", url, None, {})
+        if not isinstance(response, httpx.Response):
+            return response
+        outcome = verdict(response.status_code, response.headers, response.content, self._clock)
+        if not isinstance(outcome, Sent):
+            return outcome
+        found = _read(response.content)
+        resource = entry.get("resource")
+        request = {k: v for k, v in entry["request"].items() if k != "ifMatch"}
+        if found is None or resource is None:
+            return entry | {"request": request}
+        request["ifMatch"] = f'W/"{found.get("meta", {}).get("versionId", "")}"'
+        return entry | {"resource": projection.merge(resource, found), "request": request}
+
+    def _remember(
+        self,
+        names: Sequence[str],
+        resources: Sequence[dict[str, Any] | None],
+        answered: Sequence[Mapping[str, Any]],
+    ) -> None:
+        for name, resource, answer in zip(names, resources, answered, strict=True):
+            literal = _literal(answer.get("location", ""))
+            if resource is None:
+                self._kept.forget(name)
+            elif literal:
+                self._kept.put(name, _Kept(literal, answer.get("etag")))
+
+
+class _Recent(Generic[T]):
+    """The most recently used entries of a mapping."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._items: OrderedDict[str, T] = OrderedDict()
+
+    def get(self, key: str) -> T | None:
+        found = self._items.get(key)
+        if found is not None:
+            self._items.move_to_end(key)
+        return found
+
+    def put(self, key: str, value: T) -> None:
+        self._items[key] = value
+        self._items.move_to_end(key)
+        if len(self._items) > self._limit:
+            self._items.popitem(last=False)
+
+    def forget(self, key: str) -> None:
+        self._items.pop(key, None)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._items
+
+
+def verdict(status: int, headers: Mapping[str, str], content: bytes, clock: Clock) -> Outcome:
+    """What an HTTP status means for a delivery.
+
+    Network errors, 408, 425, 429 and 5xx are tried again; 401 and 403 halt the
+    destination; every other 3xx and 4xx is refused for good.
+    """
+    if 200 <= status < 300:
+        return Sent(Receipt(microseconds(clock()), str(status)))
+    reason = _issues(content) or f"HTTP {status}"
+    if status in (401, 403):
+        return RetryLater("unauthorised", reason, status, halt=True)
+    if status >= 500 or status in RETRIED:
+        after = _retry_after(headers.get("Retry-After"), clock)
+        category: Category = "timeout" if status in (408, 504) else "refused"
+        return RetryLater(category, reason, status, after)
+    return Refused("conflict" if status in (409, 412) else "refused", reason, status)
+
+
+def _retry_after(value: str | None, clock: Clock) -> float | None:
+    if not value:
+        return None
+    if value.strip().isdigit():
+        return float(value) or None
+    try:
+        return max(0.1, (parsedate_to_datetime(value) - clock()).total_seconds())
+    except (TypeError, ValueError):
+        return None
+
+
+def _issues(content: bytes) -> str:
+    """Issue codes and places of an OperationOutcome; its texts may hold patient data."""
+    outcome = _json(content)
+    found = []
+    for issue in outcome.get("issue", ()) if isinstance(outcome, dict) else ():
+        where = (issue.get("expression") or issue.get("location") or [""])[0]
+        found.append(f"{issue.get('code', '')} at {where}" if where else str(issue.get("code")))
+    return "; ".join(found[:5])
+
+
+def _answers(content: bytes) -> list[Mapping[str, Any]]:
+    bundle = _json(content)
+    if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
+        return []
+    return [entry.get("response", {}) for entry in bundle.get("entry", ())]
+
+
+def _read(content: bytes) -> dict[str, Any] | None:
+    found = _json(content)
+    if isinstance(found, dict) and found.get("resourceType") == "Bundle":
+        entries = found.get("entry", ())
+        found = entries[0].get("resource") if entries else None
+    return found if isinstance(found, dict) else None
+
+
+def _json(content: bytes) -> Any:
+    try:
+        return loads(content.decode())
+    except ValueError:
+        return None
+
+
+def _literal(location: str) -> str:
+    """`Task/12` of `http://peer/fhir/Task/12/_history/3`."""
+    parts = location.partition("/_history/")[0].rstrip("/").split("/")
+    return "/".join(parts[-2:]) if len(parts) >= 2 else ""

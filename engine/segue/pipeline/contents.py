@@ -1,0 +1,124 @@
+"""Fetches what deliveries carry, at the time of sending.
+
+A `fhir` delivery carries the version that it names; an `adt` one the bytes as they came;
+a `careplan` one the plan with the Tasks as they are now, rendered for HL7 v2.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from segue.fhir.canonical import loads
+from segue.model.deliveries import QueuedDelivery
+from segue.model.identity import ResourceKey
+from segue.pipeline.render import care_plan_message
+from segue.store.journal import Journal
+from segue.store.reader import Reader
+from segue.store.store import Store
+
+CANCELLED_FOR_US = 30 * 86_400_000_000
+"""How long a rendering goes on to name a cancelled Task."""
+
+
+class Contents:
+    """The bodies of deliveries, out of store and journal; used on one thread."""
+
+    def __init__(self, store: Store, journal: Journal) -> None:
+        """Take an open store and journal."""
+        self._store = store
+        self._journal = journal
+
+    def bodies(self, deliveries: Sequence[QueuedDelivery]) -> list[str | bytes]:
+        """Per delivery: resource text, "" for a deletion, or the bytes of a message.
+
+        Raises:
+            LookupError: the version or message is not there (any more).
+        """
+        bodies: list[str | bytes] = [""] * len(deliveries)
+        resources: dict[tuple[ResourceKey, int], str] = {}
+        messages: dict[int, bytes] = {}
+        wanted = {_version(one) for one in deliveries if one.delivery.form != "adt"}
+        entries = [int(one.delivery.what) for one in deliveries if one.delivery.form == "adt"]
+        if entries:
+            found = self._journal.get_many(sorted(set(entries)))
+            messages = {entry.id: entry.raw.body for entry in found}
+        if wanted:
+            with self._store.read() as reader:
+                for key, number in wanted:
+                    version = reader.vread(key.type, key.id, number)
+                    if version is not None:
+                        resources[key, number] = version.body or ""
+                for place, one in enumerate(deliveries):
+                    if one.delivery.form == "careplan":
+                        bodies[place] = _rendering(reader, one, resources[_version(one)])
+        for place, one in enumerate(deliveries):
+            if one.delivery.form == "adt":
+                bodies[place] = messages[int(one.delivery.what)]
+            elif one.delivery.form == "fhir":
+                bodies[place] = resources[_version(one)]
+        return bodies
+
+    def resources(self, references: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        """Current resources by reference; without those that do not exist."""
+        found: dict[str, Mapping[str, Any]] = {}
+        with self._store.read() as reader:
+            for reference in references:
+                version = reader.read(*_key(reference))
+                if version is not None and version.body:
+                    found[reference] = loads(version.body)
+        return found
+
+
+def message_id(queued: QueuedDelivery) -> str:
+    """MSH-10 of a rendered message: the same at every attempt, at most 20 characters.
+
+    >>> from segue.model.deliveries import Delivery
+    >>> message_id(QueuedDelivery(77, Delivery("lab", 1, "careplan", "CarePlan/a", 1, "42"),
+    ...                           3, 0, 0))
+    'SEGUE-77'
+    """
+    return f"SEGUE-{queued.id}"
+
+
+def codes_of(body: str | bytes) -> tuple[str | None, str | None]:
+    """Encounter.class and DocumentReference.type of what was filed in a record.
+
+    >>> codes_of('{"resourceType":"Encounter","class":{"code":"IMP"}}')
+    ('IMP', None)
+    """
+    if not isinstance(body, str) or not body:
+        return None, None
+    resource = loads(body)
+    if resource.get("resourceType") == "Encounter":
+        return resource.get("class", {}).get("code"), None
+    if resource.get("resourceType") == "DocumentReference":
+        codings = resource.get("type", {}).get("coding") or [{}]
+        return None, codings[0].get("code")
+    return None, None
+
+
+def _key(reference: str) -> ResourceKey:
+    type_, _, id_ = reference.partition("/")
+    return ResourceKey(type_, id_)
+
+
+def _version(queued: QueuedDelivery) -> tuple[ResourceKey, int]:
+    return _key(queued.delivery.what), queued.delivery.version
+
+
+def _rendering(reader: Reader, queued: QueuedDelivery, body: str) -> bytes:
+    plan = loads(body)
+    heads = reader.heads_of([queued.delivery.lane])[queued.delivery.lane]
+    subject = plan.get("subject", {}).get("reference", "")
+    keys = [key for key, head in heads.items() if key.type == "Task" and not head.deleted]
+    keys.append(_key(subject))
+    current = {key: loads(v.body) for key, v in reader.bodies(keys).items() if v.body}
+    patient = current.pop(_key(subject), None)
+    return care_plan_message(
+        plan,
+        patient,
+        current.values(),
+        control_id=message_id(queued),
+        at=queued.created,
+        receiver=queued.delivery.destination,
+        cancelled_since=queued.created - CANCELLED_FOR_US,
+    )

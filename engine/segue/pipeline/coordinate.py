@@ -1,0 +1,90 @@
+"""Runs the care protocols for a person whenever what they see has changed.
+
+Coordination is a pure function of the person's facts and of the instant; so it is run
+when the care view differs from the one it last saw, or when time alone changes it.
+"""
+
+from dataclasses import replace
+from hashlib import blake2b
+
+import msgspec
+
+from segue.care.consent import labels
+from segue.care.coordinate import coordinate
+from segue.care.person_view import person_view
+from segue.model.instants import Moment, rfc3339
+from segue.pipeline.charts import Chart
+from segue.pipeline.compare import Resource, key_of, parse_key
+from segue.pipeline.owned import with_words
+from segue.pipeline.record import Recorder
+
+_ENCODER = msgspec.msgpack.Encoder(decimal_format="number")
+
+UNBORN = frozenset({"anchor-voided", "superseded"})
+"""Reasons for which a cancelled Task that never was stored needs not be."""
+
+
+RETRY_US = 60_000_000
+"""A timer never asks for the instant it fired at, or for an earlier one."""
+
+
+def coordinate_person(recorder: Recorder, chart: Chart, *, stirred: bool = True) -> bool:
+    """Bring a person's plans, tasks and scores up to date.
+
+    Args:
+        recorder: of the step that this belongs to.
+        chart: of the person, all facts of the step folded in.
+        stirred: False where protocols can see no change.
+
+    Returns:
+        Whether protocols were asked at all.
+    """
+    hub, draft = recorder.hub, recorder.draft
+    margin = chart.margin
+    due = margin.wake is not None and margin.wake <= draft.now
+    if margin.seen and not stirred and not due:
+        return False
+    view = person_view(chart.person, chart.visits, hub.setting)
+    seen = blake2b(_ENCODER.encode(view), digest_size=16, key=hub.rules_digest).digest()
+    if seen == margin.seen and not due:
+        hub.stages.end("care")
+        return False
+    now = Moment(rfc3339(draft.now), draft.now)
+    care = coordinate(view, now, hub.setting, hub.protocols)
+    resources = [
+        resource
+        for resource in care.resources
+        if key_of(resource) in chart.heads or not _is_unborn(resource)
+    ]
+    if said := [one for one in chart.person.statements if one.task.startswith("CarePlan/")]:
+        resources = [
+            with_words(one, said) if one["resourceType"] == "CarePlan" else one
+            for one in resources
+        ]
+    keys = [key_of(resource) for resource in resources]
+    plan = next((r for r in resources if _is_coordinating(r)), None)
+    if plan is not None:
+        recorder.plans[chart.pk] = key_of(plan)
+        recorder.plan_labels[chart.pk] = labels(plan)
+    hub.stages.end("care")
+    recorder.put(chart, resources)
+    before, after = set(margin.care), {key.reference for key in keys}
+    wake = care.wake
+    if wake is not None and wake <= draft.now:
+        wake = draft.now + RETRY_US
+    chart.margin = replace(chart.margin, seen=seen, wake=wake, care=tuple(sorted(after)))
+    recorder.retire(chart, {parse_key(reference) for reference in before - after})
+    recorder.revive(chart, keys)
+    chart.touched = True
+    return True
+
+
+def _is_coordinating(resource: Resource) -> bool:
+    return resource["resourceType"] == "CarePlan" and not resource.get("partOf")
+
+
+def _is_unborn(resource: Resource) -> bool:
+    if resource["resourceType"] != "Task" or resource.get("status") != "cancelled":
+        return False
+    reason = resource.get("statusReason", {}).get("coding", [{}])[0].get("code")
+    return reason in UNBORN

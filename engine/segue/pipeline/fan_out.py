@@ -1,0 +1,163 @@
+"""Who must hear of a change: a pure decision, made before anything is stored.
+
+A source never gets back its own statement; what the hub decides goes to every
+subscriber, the site that caused it included. A resource with a protected label
+leaves to nobody but the site that it came from.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from segue.care.consent import PROTECTED
+from segue.model.changes import Cause, Write
+from segue.model.deliveries import Delivery
+from segue.model.identity import ResourceKey
+from segue.pipeline.routes import Route
+
+ORDER: dict[str, int] = {
+    kind: place
+    for place, kind in enumerate(
+        (
+            "Organization",
+            "Location",
+            "Practitioner",
+            "PractitionerRole",
+            "Patient",
+            "RelatedPerson",
+            "Coverage",
+            "Account",
+            "EpisodeOfCare",
+            "Encounter",
+            "Condition",
+            "AllergyIntolerance",
+            "Observation",
+            "Procedure",
+            "RiskAssessment",
+            "Goal",
+            "CareTeam",
+            "CarePlan",
+            "Flag",
+            "Task",
+        )
+    )
+}
+"""Types in the order in which they refer to each other."""
+
+
+@dataclass(slots=True)
+class Change:
+    """A write, and what fan-out must know of its resource beyond the text.
+
+    Attributes:
+        sources: sites whose statements it is folded from; empty for what the hub
+            decided.
+        labels: security label codes it carries.
+        status: `Task.status` or the like, "" where it has none.
+        said: content hash that the causing site itself sent for this resource: the
+            site has this content already.
+    """
+
+    write: Write
+    sources: frozenset[str] = frozenset()
+    labels: frozenset[str] = frozenset()
+    status: str = ""
+    said: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The coordinating plan as it stands after the step.
+
+    Attributes:
+        labels: security label codes it carries.
+    """
+
+    key: ResourceKey
+    version: int
+    labels: frozenset[str] = frozenset()
+
+
+def fan_out(
+    changes: Sequence[Change],
+    routes: Iterable[Route],
+    cause: Cause,
+    lane: int,
+    *,
+    plan: Plan | None = None,
+    forward: str | None = None,
+    labels: frozenset[str] = frozenset(),
+) -> list[Delivery]:
+    """Decide the deliveries of one step, in the order in which they must go.
+
+    Args:
+        changes: what the step writes, all of one person.
+        routes: all destinations.
+        cause: of the step; its source is the site that spoke.
+        lane: pk of the person.
+        plan: the person's coordinating plan, None while there is none.
+        forward: id of the journal entry whose message is forwarded as it came.
+        labels: security labels of that message's facts.
+    """
+    deliveries: list[Delivery] = []
+    ordered = sorted(changes, key=_place)
+    if labels & PROTECTED:
+        forward = None
+    if plan is not None and (plan.labels & PROTECTED or not _is_due(ordered)):
+        plan = None
+    for route in routes:
+        send = route.send
+        if forward is not None and "adt" in send and cause.source != route.site:
+            deliveries.append(Delivery(route.name, lane, "adt", forward, 0, cause.ref))
+        if plan is not None and "careplan" in send:
+            what = plan.key.reference
+            deliveries.append(Delivery(route.name, lane, "careplan", what, plan.version, cause.ref))
+        for change in ordered:
+            write = change.write
+            if write.key.type in send and _must_hear(change, route, cause):
+                what = write.key.reference
+                deliveries.append(
+                    Delivery(route.name, lane, "fhir", what, write.version, cause.ref)
+                )
+    return deliveries
+
+
+def _place(change: Change) -> tuple[int, str]:
+    key = change.write.key
+    return (ORDER.get(key.type, len(ORDER)), key.id)
+
+
+def _must_hear(change: Change, route: Route, cause: Cause) -> bool:
+    write = change.write
+    if change.labels & PROTECTED and change.sources != {route.site}:
+        return False
+    if change.sources == {route.site}:
+        return False  # its own statement
+    if change.said == write.content and cause.source == route.site:
+        return False
+    if write.key.type == "Task" and change.status == "draft":
+        return False
+    return route.bed_moves or not _is_bed_move(write)
+
+
+def _is_bed_move(write: Write) -> bool:
+    base = write.base
+    return (
+        base is not None
+        and not base.deleted
+        and write.body is not None
+        and base.gist == write.gist
+        and base.content != write.content
+    )
+
+
+def _is_due(changes: Sequence[Change]) -> bool:
+    """Whether the plan's rendering is out of date: the plan or a Task of it changed."""
+    return any(
+        not change.sources
+        and (
+            change.write.key.type == "CarePlan"
+            or (change.write.key.type == "Task" and change.status != "draft")
+        )
+        and not change.labels & PROTECTED
+        for change in changes
+    )

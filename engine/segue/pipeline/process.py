@@ -1,0 +1,270 @@
+"""Journal entries to facts, resources, care, and deliveries: a batch, one commit.
+
+Each entry keeps its own versions and deliveries; a batch only shares the commit. What
+cannot be used fails alone, with an issue, and never holds up what comes after it.
+"""
+
+import traceback
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from segue.hl7v2.errors import Hl7Error
+from segue.hl7v2.parse import parse
+from segue.mapping.apply import apply
+from segue.mapping.context import Context, Mapped
+from segue.model.changes import Cause
+from segue.model.issues import Issue
+from segue.model.messages import EntryState, InboxEntry
+from segue.pipeline.compare import InvalidError
+from segue.pipeline.coordinate import coordinate_person
+from segue.pipeline.engine import FeedRules, Hub
+from segue.pipeline.facts import pack
+from segue.pipeline.record import Recorder
+from segue.pipeline.refold import Affected, add_fact, identities_of, project, refold
+from segue.pipeline.transact import Draft, transact
+from segue.store.records import Committed, CursorMove, FactRow, RevisionConflict, Step
+
+
+@dataclass(slots=True)
+class Reading:
+    """An entry, parsed and mapped: all that needs no knowledge of what is stored.
+
+    Attributes:
+        mapped: None where the message could not be read.
+        identities: of all persons that it speaks of.
+    """
+
+    entry: InboxEntry
+    mapped: Mapped | None
+    issues: list[Issue] = field(default_factory=list)
+    identities: list[str] = field(default_factory=list)
+    history: bool = False
+
+    @property
+    def cause(self) -> Cause:
+        """What the step is owed to."""
+        return Cause("entry", str(self.entry.id), self.entry.envelope.site)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a batch.
+
+    Attributes:
+        committed: None where there was nothing to write.
+        states: entry id to state, of those that are not plainly processed.
+    """
+
+    committed: Committed | None
+    states: dict[int, EntryState]
+
+
+def read(hub: Hub, entries: Iterable[InboxEntry], *, release: bool = False) -> list[Reading]:
+    """Parse and map entries; what cannot be read says so in its issues.
+
+    Args:
+        hub: the engine.
+        entries: in any order.
+        release: process quarantined entries too: somebody has decided to.
+    """
+    stages = hub.stages
+    readings = []
+    for entry in entries:
+        stages.start()
+        readings.append(_read(hub, entry, release))
+        stages.entries += 1
+    return readings
+
+
+def _read(hub: Hub, entry: InboxEntry, release: bool) -> Reading:
+    raw, envelope = entry.raw, entry.envelope
+    feed = hub.feeds.get(raw.feed) or FeedRules(raw.feed)
+    if envelope.quarantined is not None and not release:
+        issue = Issue("error", "quarantined", "", envelope.quarantined)
+        return Reading(entry, None, [issue], history=feed.history)
+    try:
+        message = parse(raw.body)
+        hub.stages.end("parse")
+        context = Context(
+            hub.site(envelope.site),
+            raw.feed,
+            raw.received,
+            feed.history,
+            feed.part2,
+            envelope.digest,
+            envelope.sender,
+        )
+        mapped = apply(hub.mapping_for(envelope.site), message, context)
+    except Hl7Error as error:
+        return Reading(entry, None, [Issue("error", "unreadable", "MSH", str(error))])
+    except Exception as error:  # noqa: BLE001 - one message must not hold up the others
+        return Reading(entry, None, [broken(error)])
+    issues = [
+        issue for issue in (*message.issues, *mapped.issues) if issue.severity != "information"
+    ]
+    hub.stages.end("map")
+    return Reading(entry, mapped, issues, identities_of(mapped.facts), feed.history)
+
+
+def process(hub: Hub, entries: Sequence[InboxEntry], moves: Sequence[CursorMove] = ()) -> Outcome:
+    """Process entries in their order and commit once.
+
+    If the batch as a whole cannot be committed, each entry is committed by itself,
+    and the culprit is marked `failed`; the cursors then move in a commit of their own.
+
+    Raises:
+        RevisionConflict: the lease of a lane was lost: nothing was written.
+    """
+    readings = read(hub, entries)
+    try:
+        return commit(hub, readings, moves)
+    except RevisionConflict as conflict:
+        if conflict.moves:
+            raise
+    except Exception as error:
+        hub.charts.clear()
+        if is_outage(error):
+            raise
+    states: dict[int, EntryState] = {}
+    for reading in readings:
+        try:
+            states |= commit(hub, [reading], ()).states
+        except RevisionConflict:
+            raise
+        except Exception as error:
+            hub.charts.clear()
+            if is_outage(error):
+                raise
+            failed = Reading(reading.entry, None, [*reading.issues, broken(error)])
+            states |= commit(hub, [failed], ()).states
+    return Outcome(transact(hub, lambda _: None, moves), states)
+
+
+def commit(hub: Hub, readings: Sequence[Reading], moves: Sequence[CursorMove] = ()) -> Outcome:
+    """Fold readings into what is stored; one transaction, one step for each.
+
+    Args:
+        hub: the engine.
+        readings: in the order in which they came.
+        moves: cursors that move in the same commit.
+    """
+    states: dict[int, EntryState] = {}
+
+    def compute(draft: Draft) -> None:
+        states.clear()
+        fold_readings(draft, readings)
+        for step in draft.steps:
+            if step.state != "processed":
+                states[int(step.cause.ref)] = step.state
+
+    return Outcome(transact(hub, compute, moves), states)
+
+
+def fold_readings(draft: Draft, readings: Sequence[Reading], *, replay: bool = False) -> None:
+    """Make the steps of a batch, on a draft.
+
+    Args:
+        draft: an empty one.
+        readings: in the order in which they came.
+        replay: what is stored of these entries is replaced.
+    """
+    draft.load({identity for reading in readings for identity in reading.identities})
+    draft.hub.stages.end("load")
+    for reading in readings:
+        identities = reading.identities
+        old = draft.reader.facts_of_entries([reading.entry.id]) if replay else []
+        if old:
+            identities = list({*identities, *(row.identity for row in old)})
+            draft.load(identities)
+        try:
+            with draft.attempt(identities):
+                _fold(draft, reading, old)
+        except InvalidError as error:
+            _fail(draft, reading, error.issues)
+        except Exception as error:  # noqa: BLE001 - one entry must not hold up the others
+            _fail(draft, reading, [broken(error)])
+
+
+def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> None:
+    entry, mapped = reading.entry, reading.mapped
+    step = Step(reading.cause, issues=list(reading.issues), state=_state(reading))
+    if mapped is None or (step.state in {"failed", "quarantined"} and not old):
+        draft.steps.append(step)
+        return
+    stages = draft.hub.stages
+    recorder = Recorder(draft, step, history=reading.history)
+    affected: dict[int, Affected] = {}
+    for fact in mapped.facts:
+        found = add_fact(draft, fact)
+        held = affected.get(found.chart.pk)
+        affected[found.chart.pk] = found if held is None else held.and_also(found)
+    stages.end("fold")
+    step.facts += [pack(fact, entry.id) for fact in mapped.facts]
+    stages.end("rows")
+    if old:
+        draft.void(entry.id)
+        for row in old:
+            chart = draft.person(row.identity)
+            if chart is not None:
+                affected.setdefault(chart.pk, Affected(chart))
+        affected = {pk: refold(draft, found.chart) for pk, found in affected.items()}
+    stages.end("fold")
+    for found in affected.values():
+        step.issues += found.issues
+        stirred = project(recorder, found)
+        coordinate_person(recorder, found.chart, stirred=stirred)
+    if mapped.directory and mapped.facts:
+        first = mapped.facts[0]
+        recorder.directory(mapped.directory, (first.recorded.us, first.control_id))
+    if any(issue.severity == "error" for issue in step.issues):
+        step.state = "parked"
+    told = mapped.provenance
+    about = mapped.facts[0].occurred if mapped.facts else None
+    recorder.close(
+        forward=next(iter(affected.values())).chart if affected and not old else None,
+        protected=frozenset(label for fact in mapped.facts for label in fact.labels),
+        control_id=entry.envelope.control_id,
+        occurred=about.text if about is not None and about.has_time else None,
+        mapping=told.get("mapping"),
+        unmapped=mapped.verbatim,
+    )
+
+
+def _state(reading: Reading) -> EntryState:
+    if reading.entry.envelope.quarantined is not None and reading.mapped is None:
+        return "quarantined"
+    if reading.mapped is None:
+        return "failed"
+    if reading.mapped.facts:
+        return "processed"
+    return "failed" if any(i.severity == "error" for i in reading.issues) else "processed"
+
+
+def _fail(draft: Draft, reading: Reading, issues: Sequence[Issue]) -> None:
+    step = Step(reading.cause, state="failed", issues=[*reading.issues, *issues])
+    draft.steps.append(step)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether an error is the store's, and no entry's fault.
+
+    Database drivers share the names of their exceptions (PEP 249).
+    """
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return isinstance(error, OSError) or bool(names & {"OperationalError", "InterfaceError"})
+
+
+def broken(error: BaseException) -> Issue:
+    """An unexpected error as an issue: its class and its place, and no data.
+
+    >>> broken(KeyError("SMITH^JOHN")).text
+    'KeyError; this is a defect of the engine, replay the entry once it is mended'
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    where = ""
+    if frames:
+        file = frames[-1].filename.rpartition("/segue/")[2] or frames[-1].filename
+        where = f"{file}:{frames[-1].lineno}"
+    name = type(error).__name__
+    text = f"{name}; this is a defect of the engine, replay the entry once it is mended"
+    return Issue("error", "processing-failed", where, text)

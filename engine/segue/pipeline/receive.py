@@ -1,0 +1,331 @@
+"""Makes messages durable, then answers them.
+
+All sources hand their messages to one writer thread. It takes whatever came in while the
+last commit ran, up to 1,000, and makes them durable in one fsynced commit; only then do
+the acknowledgements leave. So the rate adapts by itself: one message alone waits for one
+fsync, a thousand wait for one fsync together.
+
+What intake can see decides the answer: a message with a header is accepted (AA, also a
+quarantined one), what has none or is not taken by policy is rejected (AR). What mapping
+finds later never changes it. Source: HL7 v2.5.1 ch. 2.9; docs/architecture.md, "Intake".
+"""
+
+import hashlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any, Literal
+
+import structlog
+
+from segue.hl7v2.ack import AckCode, AckError, ack, conditions, wants
+from segue.hl7v2.peek import Peek, peek
+from segue.model.instants import instant_of
+from segue.model.messages import Envelope, RawMessage
+from segue.pipeline.faults import described
+from segue.pipeline.metrics import Metrics, NoMetrics
+from segue.pipeline.ports import AnswerSink, Journal
+from segue.store.records import Appended, EntryFilter, NewEntry
+
+LANES = 64
+BATCH = 1000
+"""Messages per commit, at most."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeSite:
+    """What intake must know of a site.
+
+    Attributes:
+        authority: stands in for an assigner that PID-3 leaves out.
+        sends_as: values of MSH-4 that mean this site.
+        links_by: identifier types that identify a person; they choose the lane.
+        control_id_reuse: whether a used MSH-10 with other bytes is processed or held.
+        processing_ids: MSH-11 that are taken; None takes all.
+    """
+
+    name: str
+    authority: str = ""
+    sends_as: tuple[str, ...] = ()
+    links_by: tuple[str, ...] = ("MR", "PI")
+    control_id_reuse: Literal["process", "quarantine"] = "process"
+    processing_ids: frozenset[str] | None = None
+
+
+class NotDurable(Exception):  # noqa: N818 - reads as what happened
+    """The journal could not take the message; the sender must send it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Submission:
+    raw: RawMessage
+    sink: AnswerSink
+    ticket: Any
+    refusal: AckError | None = None
+
+
+class Receiver:
+    """The intake of a process: one queue, one writer thread, one journal."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        feeds: Mapping[str, str],
+        sites: Iterable[IntakeSite],
+        *,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """Take the parts and start the writer.
+
+        Args:
+            journal: where messages become durable.
+            feeds: feed to the site that it stands for.
+            sites: all sites.
+            metrics: where figures go.
+        """
+        self._journal = journal
+        self._sites = {site.name: site for site in sites}
+        self._feeds = {feed: self._sites[site] for feed, site in feeds.items()}
+        self._facilities = {
+            facility: site for site in self._sites.values() for facility in site.sends_as
+        }
+        self._metrics = metrics or NoMetrics()
+        self._queue: SimpleQueue[_Submission | None] = SimpleQueue()
+        self._submitted = 0
+        self._answered = 0
+        self.commits = 0
+        self.entries = 0
+        self.cpu_seconds = 0.0
+        self._writer = Thread(target=self._write, name="journal", daemon=True)
+        self._writer.start()
+
+    @property
+    def waiting(self) -> int:
+        """Messages submitted and not yet answered."""
+        return self._submitted - self._answered
+
+    def submit(self, raw: RawMessage, sink: AnswerSink, ticket: Any) -> None:
+        """Queue a message; its answer goes to the sink, with the ticket."""
+        self._submitted += 1
+        self._queue.put(_Submission(raw, sink, ticket))
+
+    def reject(self, raw: RawMessage, reason: str, sink: AnswerSink, ticket: Any) -> None:
+        """Answer AR in this message's turn, without storing it.
+
+        Args:
+            raw: as much of it as there is.
+            reason: MSA-3; no patient data.
+            sink: gets the answer, with the ticket.
+            ticket: the sink's own.
+        """
+        self._submitted += 1
+        self._queue.put(_Submission(raw, sink, ticket, AckError("199", "", reason)))
+
+    def close(self) -> None:
+        """Answer what was submitted, then stop the writer."""
+        self._queue.put(None)
+        self._writer.join()
+
+    # --- the writer's thread ---------------------------------------------------------------
+
+    def _write(self) -> None:
+        open_ = True
+        while open_:
+            batch = []
+            one = self._queue.get()
+            while one is not None:
+                batch.append(one)
+                if len(batch) == BATCH:
+                    break
+                try:
+                    one = self._queue.get_nowait()
+                except Empty:
+                    break
+            else:
+                open_ = False
+            if batch:
+                try:
+                    self._take(batch)
+                except Exception as error:  # noqa: BLE001 - the writer must live on
+                    log.error("messages.not-durable", count=len(batch), **described(error))  # noqa: TRY400
+                    self._answer(batch, [None] * len(batch))
+
+    def _take(self, batch: Sequence[_Submission]) -> None:
+        begin, cpu = time.perf_counter(), time.thread_time()
+        stamp = ""
+        answers: list[bytes | None] = [None] * len(batch)
+        entries: list[NewEntry] = []
+        places: list[int] = []
+        tally: dict[tuple[str, str], int] = {}
+        for place, one in enumerate(batch):
+            stamp = stamp or instant_of(one.raw.received).strftime("%Y%m%d%H%M%S+0000")
+            code, entry = self._judge(one, stamp)
+            if isinstance(entry, NewEntry):
+                entries.append(entry)
+                places.append(place)
+            else:
+                answers[place] = entry
+                _count(tally, one.raw.feed, code)
+        if entries:
+            entries = self._quarantine_reused(entries)
+            verdicts = self._append(entries)
+            for place, entry, verdict in zip(places, entries, verdicts, strict=True):
+                if verdict is None:
+                    _count(tally, entry.raw.feed, "none")
+                    continue
+                answers[place] = verdict.ack
+                code = "duplicate" if verdict.duplicate else entry.ack_code
+                _count(tally, entry.raw.feed, code)
+                if verdict.reused:
+                    log.warning("control-id.reused", entry=verdict.entry, feed=entry.raw.feed)
+            self.commits += 1
+            self.entries += len(entries)
+            self._metrics.committed(len(entries), time.perf_counter() - begin)
+        self._answer(batch, answers)
+        for (feed, code), count in tally.items():
+            self._metrics.received(feed, code, count)
+        self._metrics.waiting(self.waiting)
+        self.cpu_seconds += time.thread_time() - cpu
+
+    def _append(self, entries: Sequence[NewEntry]) -> list[Appended | None]:
+        """Append all; if that fails, one by one, so that one message harms only itself."""
+        try:
+            return list(self._journal.append(entries))
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing is durable
+            log.error("messages.not-durable", count=len(entries), **described(error))  # noqa: TRY400
+            if len(entries) == 1:
+                return [None]
+        verdicts: list[Appended | None] = []
+        failed = 0
+        for entry in entries:
+            verdict = self._append([entry])[0] if failed < 3 else None
+            failed = failed + 1 if verdict is None else 0
+            verdicts.append(verdict)
+        return verdicts
+
+    def _answer(self, batch: Sequence[_Submission], answers: Sequence[bytes | None]) -> None:
+        by_sink: dict[AnswerSink, list[tuple[Any, bytes | None]]] = {}
+        for one, answer in zip(batch, answers, strict=True):
+            by_sink.setdefault(one.sink, []).append((one.ticket, answer))
+        self._answered += len(batch)
+        for sink, pairs in by_sink.items():
+            try:
+                sink.answered(pairs)
+            except Exception as error:  # noqa: BLE001 - one source must not harm another
+                log.error("answers.dropped", count=len(pairs), **described(error))  # noqa: TRY400
+
+    def _judge(self, one: _Submission, stamp: str) -> tuple[str, NewEntry | bytes]:
+        """The code of the answer, and the entry to store or the rejection to send."""
+        raw = one.raw
+        seen = peek(raw.body)
+        digest = hashlib.sha256(raw.body).hexdigest()
+        site = self._facilities.get(seen.sender_facility) or self._feeds[raw.feed]
+        refusal = one.refusal or _refusal(seen, site)
+        code, wanted = _code(seen, "R" if refusal else "A")
+        answer = b""
+        if wanted:
+            # MSH-10 of the answer: as unique as the message, and the same if it is repeated.
+            answer = ack(
+                seen if seen.readable else None,
+                code,
+                control_id=digest[:16],
+                now=stamp,
+                text=refusal.text if refusal else None,
+                errors=(refusal,) if refusal else (),
+            )
+        if refusal:
+            return code, answer
+        return code, NewEntry(raw, envelope(seen, raw, digest, site), answer, code)
+
+    def _quarantine_reused(self, entries: list[NewEntry]) -> list[NewEntry]:
+        """Hold back what reuses a control id, at sites that want that."""
+        first: dict[tuple[str, str], set[str]] = {}
+        for place, entry in enumerate(entries):
+            sent = entry.envelope
+            if self._sites[sent.site].control_id_reuse != "quarantine":
+                continue
+            key = (sent.sender, sent.control_id)
+            if key not in first:
+                page = self._journal.entries(EntryFilter(control_id=sent.control_id), limit=50)
+                first[key] = {
+                    item.entry.envelope.digest
+                    for item in page.items
+                    if item.entry.envelope.sender == sent.sender
+                }
+            if first[key] and sent.digest not in first[key]:
+                entries[place] = NewEntry(
+                    entry.raw, _held(sent, "control-id-reused"), entry.ack, entry.ack_code
+                )
+            first[key].add(sent.digest)
+        return entries
+
+
+def envelope(seen: Peek, raw: RawMessage, digest: str, site: IntakeSite) -> Envelope:
+    """What the journal notes of a message beside its bytes."""
+    sender = f"{seen.sender_app}|{seen.sender_facility}"
+    return Envelope(
+        _clean(raw.feed if sender == "|" else sender),
+        _clean(seen.control_id) or digest,
+        _clean(seen.event),
+        digest,
+        site.name,
+        lane(seen, raw.feed, site),
+    )
+
+
+def lane(seen: Peek, feed: str, site: IntakeSite) -> int:
+    """The lane: always the same for a patient identifier, spread evenly over all.
+
+    The identifier is the first one of a linking type by the site's own authority, else
+    the first of a linking type, else the first; without any, the feed decides.
+    """
+    chosen = None
+    rank = 3
+    for found in seen.pid3:
+        links = found.type in site.links_by
+        own = not found.authority or found.authority == site.authority
+        this = 0 if links and own else 1 if links else 2
+        if this < rank:
+            chosen, rank = found, this
+    key = f"{chosen.authority or site.authority}|{chosen.value}" if chosen else feed
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") % LANES
+
+
+def _refusal(seen: Peek, site: IntakeSite) -> AckError | None:
+    if not seen.readable:
+        return AckError("100", "MSH^1", "No MSH segment was found.")
+    if site.processing_ids is not None and seen.processing_id not in site.processing_ids:
+        return AckError("202", "MSH^1^11", "This processing id is not taken here.")
+    return None
+
+
+def _code(seen: Peek, verdict: Literal["A", "R"]) -> tuple[AckCode, bool]:
+    """MSA-1, and whether the sender wants it (MSH-15, MSH-16)."""
+    original: AckCode = "AA" if verdict == "A" else "AR"
+    if len(seen.header) <= 15:
+        return original, True
+    asked = conditions(seen)
+    if asked.accept == "NE":
+        # Without an accept acknowledgement this is the original mode.
+        return original, wants(asked.application, success=verdict == "A")
+    commit: AckCode = "CA" if verdict == "A" else "CR"
+    return commit, wants(asked.accept, success=verdict == "A")
+
+
+def _held(sent: Envelope, why: str) -> Envelope:
+    return Envelope(
+        sent.sender, sent.control_id, sent.event, sent.digest, sent.site, sent.lane, why
+    )
+
+
+def _clean(text: str) -> str:
+    # PostgreSQL's text cannot hold NUL.
+    return text.replace("\x00", "") if "\x00" in text else text
+
+
+def _count(tally: dict[tuple[str, str], int], feed: str, code: str) -> None:
+    tally[feed, code] = tally.get((feed, code), 0) + 1

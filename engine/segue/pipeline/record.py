@@ -1,0 +1,239 @@
+"""One step of a commit: what one cause changes, who is told, and the Provenance of it.
+
+The fold and coordination say how a person's resources should be. Here that becomes
+versions (only of what differs and is valid), deliveries, and one Provenance.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from segue.care.consent import labels
+from segue.model.changes import Cause, Kind, Write
+from segue.model.deliveries import Delivery
+from segue.model.facts import Fragment
+from segue.model.identity import ResourceKey, stable_id
+from segue.pipeline.charts import Chart
+from segue.pipeline.compare import (
+    RETRACTED,
+    Resource,
+    check,
+    content_of,
+    deletion,
+    differing,
+    key_of,
+    retracted,
+    write,
+)
+from segue.pipeline.fan_out import Change, Plan, fan_out
+from segue.pipeline.provenance import provenance
+from segue.pipeline.transact import Draft
+from segue.store.records import Step
+
+_HUB: frozenset[str] = frozenset()
+
+
+class Recorder:
+    """Collects what one cause changes; `close` makes the step of it.
+
+    Args:
+        draft: the working copy that the step belongs to.
+        step: with its cause; facts and issues may be added by the caller.
+        history: it only fills the index: nobody is told.
+    """
+
+    def __init__(self, draft: Draft, step: Step, *, history: bool = False) -> None:
+        self.draft = draft
+        self.hub = draft.hub
+        self.step = step
+        self.history = history
+        self.changes: dict[int, list[Change]] = {}
+        self.plans: dict[int, ResourceKey] = {}
+        self.plan_labels: dict[int, frozenset[str]] = {}
+        self.said: dict[ResourceKey, bytes] = {}
+        self.registers: list[Write] = []
+
+    @property
+    def cause(self) -> Cause:
+        """What the step is owed to."""
+        return self.step.cause
+
+    def put(
+        self,
+        chart: Chart,
+        resources: Iterable[Resource],
+        sources: Mapping[ResourceKey, frozenset[str]] | None = None,
+        kind: Kind = "fold",
+    ) -> None:
+        """Make these resources of a person be as they are here.
+
+        Args:
+            chart: whose they are.
+            resources: as they should be.
+            sources: sites whose statements each is folded from; None: the hub's own.
+            kind: who may write them.
+
+        Raises:
+            InvalidError: one of them is not valid FHIR.
+        """
+        hub, stages = self.hub, self.hub.stages
+        found = differing(resources, chart.heads)
+        stages.end("compare")
+        if not found:
+            return
+        for content in found:
+            check(hub.gate, content.resource, content.key)
+        stages.end("validate")
+        changes = self.changes.setdefault(chart.pk, [])
+        for content in found:
+            resource, key = content.resource, content.key
+            made = write(
+                resource,
+                key,
+                content.digest,
+                chart.heads.get(key) or self.draft.contested.get(key),
+                self.draft.new_pk,
+                kind=kind,
+                owner=chart.pk,
+                body=content.body,
+            )
+            self._add(chart, made)
+            changes.append(
+                Change(
+                    made,
+                    _HUB if sources is None else sources.get(key, _HUB),
+                    labels(resource),
+                    str(resource.get("status", "")),
+                    self.said.get(key),
+                )
+            )
+        stages.end("rows")
+
+    def retire(self, chart: Chart, keys: Iterable[ResourceKey]) -> None:
+        """End resources that the fold yields no more; a client's are left alone."""
+        ended = set(chart.margin.retired)
+        gone = [
+            key
+            for key in sorted(keys)
+            if (head := chart.heads.get(key)) is not None
+            and head.kind == "fold"
+            and not head.deleted
+            and key.reference not in ended
+        ]
+        if not gone:
+            return
+        bodies = self.draft.bodies([key for key in gone if key.type in RETRACTED])
+        for key in gone:
+            if key.type in RETRACTED:
+                ended.add(key.reference)
+                resource = retracted(bodies[key])
+                if resource is not None:
+                    self.put(chart, [resource])
+                continue
+            made = deletion(key, chart.heads[key], chart.pk)
+            self._add(chart, made)
+            self.changes.setdefault(chart.pk, []).append(Change(made))
+        chart.margin = replace(chart.margin, retired=tuple(sorted(ended)))
+
+    def revive(self, chart: Chart, keys: Iterable[ResourceKey]) -> None:
+        """Note that the fold yields these again."""
+        ended = chart.margin.retired
+        if ended and (back := {key.reference for key in keys} & set(ended)):
+            left = tuple(reference for reference in ended if reference not in back)
+            chart.margin = replace(chart.margin, retired=left)
+
+    def directory(self, fragments: Iterable[Fragment], recorded: tuple[int, str]) -> None:
+        """Offer whole directory resources, all with one (recorded µs, control id).
+
+        Raises:
+            InvalidError: one of them is not valid FHIR.
+        """
+        hub, offered = self.hub, self.draft.registers
+        for fragment in fragments:
+            key = ResourceKey(fragment.type, fragment.id)
+            register = (fragment.elements, recorded)
+            if not hub.directory.is_news(key, register, offered):
+                continue
+            resource = {"resourceType": key.type, "id": key.id, **fragment.elements}
+            check(hub.gate, resource, key)
+            content = content_of(resource)
+            made = write(
+                resource,
+                key,
+                content.digest,
+                None,
+                self.draft.new_pk,
+                kind="directory",
+                recorded=recorded,
+                body=content.body,
+            )
+            self.registers.append(made)
+            offered[key] = register
+        hub.stages.end("rows")
+
+    def _add(self, chart: Chart, made: Write) -> None:
+        self.step.writes.append(made)
+        chart.heads[made.key] = made.head()
+        chart.touched = True
+
+    def close(
+        self,
+        *,
+        forward: Chart | None = None,
+        protected: frozenset[str] = frozenset(),
+        **told: Any,
+    ) -> Step:
+        """Finish the step: deliveries and Provenance; it is added to the draft.
+
+        Args:
+            forward: the person whose message is forwarded as it came.
+            protected: security labels of that message.
+            told: `control_id`, `occurred`, `mapping`, `unmapped` for the Provenance.
+        """
+        step, draft, hub = self.step, self.draft, self.hub
+        if not self.history:
+            step.deliveries.extend(self._deliveries(forward, protected))
+        if step.writes:
+            cause = step.cause
+            id_ = stable_id("Provenance", cause.kind, cause.ref, hub.new_id())
+            resource = provenance(id_, cause, step.writes, draft.now, **told)
+            key = key_of(resource)
+            if cause.kind != "entry" or not _is_plain(told.get("unmapped")):
+                check(hub.gate, resource, key)
+            _, _, digest, body = content_of(resource)
+            step.writes.append(write(resource, key, digest, None, draft.new_pk, body=body))
+        # The store numbers the versions of registers, so Provenance cannot name them.
+        step.writes[:0] = self.registers
+        draft.steps.append(step)
+        hub.stages.end("rows")
+        return step
+
+    def _deliveries(self, forward: Chart | None, protected: frozenset[str]) -> list[Delivery]:
+        routes = self.hub.routes
+        if not routes:
+            return []
+        deliveries: list[Delivery] = []
+        lanes = dict(self.changes)
+        if forward is not None:
+            lanes.setdefault(forward.pk, [])
+        for pk, changes in lanes.items():
+            lane = self.draft.chart(pk).pk
+            chart = self.draft.charts[lane]
+            plan = None
+            if (key := self.plans.get(pk)) is not None and key in chart.heads:
+                plan = Plan(key, chart.heads[key].version, self.plan_labels.get(pk, _HUB))
+            deliveries += fan_out(
+                changes,
+                routes,
+                self.cause,
+                lane,
+                plan=plan,
+                forward=self.cause.ref if forward is not None and forward.pk == pk else None,
+                labels=protected,
+            )
+        return deliveries
+
+
+def _is_plain(texts: Mapping[str, str] | None) -> bool:
+    """Whether a Provenance with these extensions is valid by the way it is made."""
+    return texts is None or all(text.isprintable() for text in texts.values())

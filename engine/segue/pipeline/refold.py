@@ -1,0 +1,335 @@
+"""Facts into charts: the newest one extends a state, any other folds it anew.
+
+Both give the same; folding anew only has to read the facts again.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+
+from segue.care.assemble import person_resources, visit_resources
+from segue.care.fold import extend_visit, fold_visit
+from segue.care.identity import joined_by
+from segue.care.person import (
+    carry_over,
+    extend_person,
+    fold_person,
+    note_visit,
+    open_sources,
+    placements,
+)
+from segue.care.states import PersonState, VisitState
+from segue.model.facts import Fact
+from segue.model.identity import ResourceKey
+from segue.model.issues import Issue
+from segue.pipeline.charts import Chart
+from segue.pipeline.compare import Resource, key_of, parse_key
+from segue.pipeline.facts import unpack_person, unpack_stay
+from segue.pipeline.record import Recorder
+from segue.pipeline.transact import Draft
+from segue.store.records import FactRow
+
+UNPLACED = Issue(
+    "error",
+    "visit-unidentified",
+    "PV1-19",
+    "no visit number, and the patient has not exactly one open visit at this site; "
+    "the visit part waits for a message that settles it",
+)
+
+
+@dataclass(slots=True)
+class Affected:
+    """What of a person may be different after facts were added.
+
+    Attributes:
+        before: the person's state; None where anything of it may be different.
+        visits: keys of visits that were folded, with the state before.
+        whole: who the person is may have changed, so anything may have.
+    """
+
+    chart: Chart
+    before: PersonState | None = None
+    visits: dict[str, VisitState | None] = field(default_factory=dict)
+    whole: bool = False
+    issues: list[Issue] = field(default_factory=list)
+
+    def and_also(self, other: "Affected") -> "Affected":
+        """Both, of the same person; this one came first."""
+        return Affected(
+            other.chart,
+            self.before,
+            other.visits | self.visits,
+            self.whole or other.whole,
+            self.issues + other.issues,
+        )
+
+
+def identities_of(facts: Iterable[Fact]) -> list[str]:
+    """All identities whose persons these facts may touch."""
+    found: dict[str, None] = {}
+    for fact in facts:
+        found[fact.identity] = None
+        for link in fact.links:
+            found[link] = None
+        if fact.prior:
+            found[fact.prior] = None
+    return list(found)
+
+
+def add_fact(draft: Draft, fact: Fact) -> Affected:
+    """Add one fact to the person that it is about.
+
+    The persons behind all of `identities_of` must be loaded. Persons that the fact
+    shows to be one are merged; a person nobody has heard of is made.
+    """
+    rank = draft.hub.setting.rank
+    joined = joined_by(fact)
+    charts: dict[int, Chart] = {}
+    for identity in joined:
+        found = draft.person(identity)
+        if found is not None:
+            charts[found.pk] = found
+    merged = len(charts) > 1
+    chart = charts[min(charts)] if charts else draft.create(fact.identity)
+    affected = Affected(chart, chart.person if chart.revision else None, whole=merged)
+    if merged:
+        for pk, other in charts.items():
+            if pk != chart.pk:
+                states = [chart.person, other.person]
+                draft.absorb(chart, other)
+                chart.person = carry_over(states[0], states[1:])
+    draft.claim(chart, joined)
+    draft.fresh.setdefault(fact.identity, []).append(fact)
+    chart.touched = True
+    before = chart.person
+    facts = _Facts(draft, chart)
+    person = None if merged else extend_person(before, fact, rank)
+    if person is None:
+        person = facts.person(rank)
+        affected.whole = affected.whole or _who(before) != _who(person)
+    if fact.about_visit and fact.visit is not None:
+        person = _visit(chart, person, fact, facts, affected)
+    chart.person = person
+    if person.loose:
+        _place(chart, facts, affected)
+        if fact.id in person.loose and placements(person)[fact.id] is None:
+            affected.issues.append(UNPLACED)
+    return affected
+
+
+def refold(draft: Draft, chart: Chart) -> Affected:
+    """Fold all facts of a person anew."""
+    facts = _Facts(draft, chart)
+    person = facts.person(draft.hub.setting.rank)
+    keys = facts.visit_keys()
+    for key in chart.visits.keys() - keys:
+        del chart.visits[key]
+        chart.gone.add(key)
+    for key in keys:
+        chart.visits[key] = facts.visit(key, ())
+        chart.changed.add(key)
+        person = note_visit(person, chart.visits[key])
+    chart.person = person
+    chart.touched = True
+    affected = Affected(chart, None, dict.fromkeys(keys), whole=True)
+    if person.loose:
+        _place(chart, facts, affected)
+    return affected
+
+
+def project(recorder: Recorder, affected: Affected) -> bool:
+    """Write what the fold yields of the affected person and visits, where it differs.
+
+    Returns:
+        Whether anything changed that protocols might see.
+    """
+    chart = affected.chart
+    person, before = chart.person, affected.before
+    stirred = affected.whole
+    wanted: list[Resource] = []
+    sources: dict[ResourceKey, frozenset[str]] = {}
+    if stirred or before is None or not says_the_same(before, person):
+        stirred = True
+        wanted = person_resources(person)
+        patient = frozenset(told.site for _, told in open_sources(person))
+        for resource in wanted:
+            key = key_of(resource)
+            sources[key] = patient if key.type == "Patient" else _tellers(person, key)
+    visits = dict.fromkeys(chart.visits) if affected.whole else affected.visits
+    for name in sorted(visits):
+        old, visit = visits[name], chart.visits[name]
+        stirred = stirred or old is None or not looks_the_same(old, visit)
+        site = frozenset((visit.site,))
+        for resource in visit_resources(person, visit if old is None else _news(old, visit)):
+            wanted.append(resource)
+            sources[key_of(resource)] = site
+    recorder.hub.stages.end("fold")
+    recorder.put(chart, wanted, sources)
+    if affected.whole:
+        kept = {*sources, *(parse_key(reference) for reference in chart.margin.care)}
+        recorder.retire(chart, chart.heads.keys() - kept)
+        recorder.revive(chart, sources)
+    return stirred
+
+
+def _news(old: VisitState, visit: VisitState) -> VisitState:
+    """The visit without those other resources of it that are as before."""
+    if old.encounter != visit.encounter or old.labels != visit.labels or not visit.others:
+        return visit
+    known = old.others
+    others = {name: made for name, made in visit.others.items() if known.get(name) is not made}
+    return visit if len(others) == len(visit.others) else replace(visit, others=others)
+
+
+def says_the_same(before: PersonState, after: PersonState) -> bool:
+    """Whether two states of a person, one extended from the other, yield the same.
+
+    A statement that says nothing new leaves the lists of groups what they are.
+    """
+    if before.sources.keys() != after.sources.keys() or before.visits is not after.visits:
+        ended = {key: (one.died, one.struck) for key, one in before.visits.items()}
+        for key, one in after.visits.items():
+            if (one.died, one.struck) != ended.get(key, (None, [])):
+                return False
+        if before.sources.keys() != after.sources.keys():
+            return False
+    for name, told in after.sources.items():
+        old = before.sources[name]
+        if told is not old and (
+            (after.deaths and told.cleared != old.cleared)
+            or told.resources.keys() != old.resources.keys()
+            or any(groups is not old.resources[one] for one, groups in told.resources.items())
+        ):
+            return False
+    return (
+        _who(before) == _who(after)
+        and before.patients == after.patients
+        and before.deleted == after.deleted
+        and len(before.deaths) == len(after.deaths)
+    )
+
+
+_UNSEEN = frozenset({"newest", "told", "tracks", "statuses", "window", "loose", "warnings"})
+_SEEN = tuple(one.name for one in fields(VisitState) if one.name not in _UNSEEN)
+
+
+def looks_the_same(before: VisitState, after: VisitState) -> bool:
+    """Whether protocols cannot tell two states of a visit apart: only the place moved."""
+    for name in _SEEN:
+        old, new = getattr(before, name), getattr(after, name)
+        if old is not new and old != new:
+            return False
+    tracks = {*before.tracks, *after.tracks}
+    return all(
+        before.tracks.get(track) == after.tracks.get(track)
+        for track in tracks
+        if not track.startswith("location")
+    )
+
+
+def _tellers(person: PersonState, key: ResourceKey) -> frozenset[str]:
+    name = key.reference
+    return frozenset(told.site for told in person.sources.values() if name in told.resources)
+
+
+def _who(person: PersonState) -> tuple[object, ...]:
+    return (person.key, person.patient, person.replaced, list(person.patients))
+
+
+def _visit(
+    chart: Chart, person: PersonState, fact: Fact, facts: "_Facts", affected: Affected
+) -> PersonState:
+    key = fact.visit
+    assert key is not None
+    state = chart.visits.get(key)
+    new: VisitState | None
+    if state is None and not facts.may_know(key):
+        new = fold_visit([fact])
+    else:
+        new = None if state is None else extend_visit(state, fact)
+        if new is None:
+            new = facts.visit(key, state.loose if state else ())
+    if state is not None and (
+        state.others.keys() - new.others.keys() or (state.status and not new.status)
+    ):
+        affected.whole = True
+    chart.visits[key] = new
+    chart.changed.add(key)
+    affected.visits.setdefault(key, state)
+    return note_visit(person, new)
+
+
+def _place(chart: Chart, facts: "_Facts", affected: Affected) -> None:
+    """Let facts without a visit number count where they belong now."""
+    for _ in range(len(chart.visits) + 1):
+        wanted: dict[str, set[str]] = {}
+        for fact, key in placements(chart.person).items():
+            if key is not None:
+                wanted.setdefault(key, set()).add(fact)
+        moved = [
+            key for key, state in chart.visits.items() if set(state.loose) != wanted.get(key, set())
+        ]
+        if not moved:
+            return
+        for key in moved:
+            state = facts.visit(key, wanted.get(key, ()))
+            chart.visits[key] = state
+            chart.changed.add(key)
+            affected.visits[key] = None
+            affected.whole = True
+            chart.person = note_visit(chart.person, state)
+
+
+class _Facts:
+    """The facts of a person, read only if they are asked for."""
+
+    def __init__(self, draft: Draft, chart: Chart) -> None:
+        self._draft = draft
+        self._chart = chart
+        self._rows: list[FactRow] | None = None
+
+    def rows(self) -> list[FactRow]:
+        """Stored facts; without those that this draft replaces."""
+        if self._rows is None:
+            chart, draft = self._chart, self._draft
+            self._rows = []
+            if chart.revision or chart.margin.absorbed:
+                void = draft.replaced
+                self._rows = [
+                    row
+                    for row in draft.reader.facts_of(chart.identities)
+                    if row.entry not in void and row.kind in {"message", "statement"}
+                ]
+        return self._rows
+
+    def fresh(self) -> list[Fact]:
+        """Facts of this draft."""
+        fresh = self._draft.fresh
+        return [fact for identity in self._chart.identities for fact in fresh.get(identity, ())]
+
+    def person(self, rank: Sequence[str]) -> PersonState:
+        """The person folded anew; what protocols see beside the fold stays."""
+        kept = self._chart.person
+        facts = [*map(unpack_person, self.rows()), *self.fresh()]
+        return carry_over(fold_person(facts, rank, self._chart.visits.values()), [kept])
+
+    def visit(self, key: str, loose: Iterable[str]) -> VisitState:
+        """One visit folded anew, with these of the facts that have no visit number."""
+        also = set(loose)
+        facts = [
+            fact
+            for row in self.rows()
+            if row.visit == key or row.id in also
+            if (fact := unpack_stay(row)) is not None
+        ]
+        facts += [fact for fact in self.fresh() if fact.visit == key or fact.id in also]
+        return fold_visit(facts)
+
+    def may_know(self, key: str) -> bool:
+        """Whether facts of a visit may be stored though its state is not."""
+        return any(fact.visit == key for fact in self.fresh()[:-1])
+
+    def visit_keys(self) -> set[str]:
+        """Keys of all visits that the facts speak of."""
+        keys = {row.visit for row in self.rows() if row.visit}
+        return keys | {fact.visit for fact in self.fresh() if fact.visit and fact.about_visit}

@@ -1,0 +1,25 @@
+"""Destinations as fan-out sees them: a name, a site, and what they subscribe to."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Who may hear what.
+
+    Attributes:
+        name: the destination, as named under `destinations:`.
+        kind: `fhir_rest` is sent resources, `mllp` messages.
+        site: the site it belongs to; its own statements never go back there.
+        send: resource types; of an `mllp` destination `adt` and `careplan`.
+        bed_moves: whether a change of nothing but places and participants is news.
+        receipt: `record` where its acceptance means filed in the record.
+    """
+
+    name: str
+    kind: Literal["fhir_rest", "mllp"]
+    site: str
+    send: frozenset[str]
+    bed_moves: bool = False
+    receipt: Literal["record", "gateway"] = "gateway"

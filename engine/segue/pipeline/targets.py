@@ -1,0 +1,181 @@
+"""What each request of a write is about: which resource, and whether it is there.
+
+Ids are settled before anything is stored, so that references within a bundle can be
+resolved whatever their order.
+
+Source: https://hl7.org/fhir/R4/http.html (create, update, conditional interactions)
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import parse_qsl
+
+from segue.fhir.bundles import Entry
+from segue.fhir.outcomes import FhirError, fhir_error
+from segue.fhir.search.query import Query, lock_number, parse
+from segue.model.changes import Head
+from segue.model.identity import ResourceKey
+from segue.pipeline.identities import Identified
+from segue.pipeline.transact import Draft
+from segue.store.search import Searcher
+
+Resource = dict[str, Any]
+Action = Literal["create", "update", "found", "delete", "nothing", "read"]
+
+_ETAG = re.compile(r'(?:W/)?"?(\d+)"?\Z')
+_ID = re.compile(r"[A-Za-z0-9.\-]{1,64}\Z")
+
+
+@dataclass(slots=True)
+class Target:
+    """One request, and what it is about.
+
+    Attributes:
+        action: `found`: it is there and nothing is to be done; `nothing`: a delete of
+            what is not there; `read`: it is answered after the commit.
+        key: of the resource; of `read` and `nothing` it may be None.
+        resource: what was sent, with its id; references are resolved later.
+        identity: of a Patient. visits: visit keys of an Encounter.
+        restated: a create that turned out to be about what is there already.
+    """
+
+    entry: Entry
+    action: Action
+    key: ResourceKey | None = None
+    resource: Resource | None = None
+    identity: Identified | None = None
+    visits: Sequence[str] = ()
+    restated: bool = False
+
+
+def version_of(tag: str | None, header: str) -> int | None:
+    """The version that an ETag names; None where there is none, or `*`.
+
+    Raises:
+        FhirError: 400; it is none of ours.
+
+    >>> version_of('W/"3"', "If-Match")
+    3
+    """
+    if tag is None or tag.strip() == "*":
+        return None
+    match = _ETAG.match(tag.strip())
+    if match is None:
+        raise fhir_error("incorrect", "value", f'{header}: expected W/"version"')
+    return int(match.group(1))
+
+
+def condition(entry: Entry, base: str | None) -> Query | None:
+    """The query that decides what a conditional request is about; None for others.
+
+    Raises:
+        FhirError: 400 for a parameter that is not known, 412 where nothing is asked for.
+    """
+    if entry.method == "POST" and entry.if_none_exist is not None:
+        text = entry.if_none_exist.partition("?")[2] or entry.if_none_exist
+        pairs = parse_qsl(text, keep_blank_values=True)
+    elif entry.method in ("PUT", "DELETE") and entry.id is None:
+        pairs = list(entry.query)
+    else:
+        return None
+    if not pairs:
+        raise fhir_error(
+            "incorrect", "required", f"{entry.method} needs an id, or a search that selects"
+        )
+    query = parse(entry.type, pairs, strict=True, base=base, default_count=2)
+    if not query.conditions:
+        raise fhir_error(
+            "precondition",
+            "incomplete",
+            "a conditional request needs at least one search parameter",
+        )
+    return query
+
+
+def lock_of(entry: Entry, base: str | None) -> int | None:
+    """Number to hold while a condition is looked up and written; None for others."""
+    query = condition(entry, base)
+    return None if query is None else lock_number(query)
+
+
+def matches(draft: Draft, query: Query) -> list[ResourceKey]:
+    """The first two resources that meet a query, as the draft's snapshot has them."""
+    page = Searcher(draft.reader.session).page(query)
+    return [stored.key for stored in page.items[:2]]
+
+
+def look_up(draft: Draft, type_: str, text: str, base: str | None) -> list[ResourceKey]:
+    """What a conditional reference (`Patient?identifier=…`) matches."""
+    query = parse(
+        type_, parse_qsl(text, keep_blank_values=True), strict=True, base=base, default_count=2
+    )
+    return matches(draft, query) if query.conditions else []
+
+
+def check_type(entry: Entry, types: frozenset[str]) -> None:
+    """Let a request pass whose type exists and whose body is of it.
+
+    Raises:
+        FhirError: 404 for an unknown type, 400 for a body that does not fit the URL.
+    """
+    if entry.type not in types:
+        raise fhir_error("not-found", "not-supported", f"there is no resource type {entry.type!r}")
+    if entry.method not in ("POST", "PUT"):
+        return
+    resource = entry.resource
+    if not isinstance(resource, dict) or resource.get("resourceType") != entry.type:
+        found = resource.get("resourceType") if isinstance(resource, dict) else None
+        text = f"the body is {found or 'no resource'}, the URL names {entry.type}"
+        raise fhir_error("incorrect", "invalid", text)
+
+
+def check_id(entry: Entry) -> None:
+    """Let an update pass whose body has the id of its URL.
+
+    Raises:
+        FhirError: 400.
+    """
+    assert entry.resource is not None
+    id_ = entry.resource.get("id")
+    if entry.id is None:
+        if id_ is not None and not (isinstance(id_, str) and _ID.match(id_)):
+            raise fhir_error("incorrect", "value", "the id is no FHIR id")
+        return
+    if not _ID.match(entry.id):
+        raise fhir_error("incorrect", "value", "the id in the URL is no FHIR id")
+    if id_ != entry.id:
+        word = "has no id" if id_ is None else "has another id than the URL"
+        raise fhir_error("incorrect", "invalid", f"the body {word}")
+
+
+def check_match(entry: Entry, head: Head | None) -> None:
+    """Judge `If-Match` and `If-None-Match: *` against what is stored.
+
+    Raises:
+        FhirError: 412; 410 for a version of what was deleted meanwhile.
+    """
+    there = head is not None and not head.deleted
+    if entry.if_none_match is not None and entry.method == "PUT" and there:
+        if entry.if_none_match.strip() != "*":
+            raise fhir_error("incorrect", "value", "If-None-Match of an update: only * is known")
+        raise fhir_error("precondition", "conflict", "If-None-Match: *, but the resource exists")
+    if entry.if_match is None:
+        return
+    wanted = version_of(entry.if_match, "If-Match")
+    if not there:
+        raise fhir_error("precondition", "conflict", "If-Match: the resource does not exist")
+    if wanted is not None and head is not None and wanted != head.version:
+        raise fhir_error(
+            "precondition",
+            "conflict",
+            f"If-Match: the version is {head.version} by now: read it, and apply the change to it",
+        )
+
+
+def several(entry: Entry) -> FhirError:
+    """The error of a condition that more than one resource meets."""
+    return fhir_error(
+        "precondition", "multiple-matches", f"more than one {entry.type} meets the condition"
+    )

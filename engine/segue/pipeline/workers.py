@@ -1,0 +1,138 @@
+"""A worker: leases lanes of the journal, and processes what waits in them.
+
+Lanes keep a patient's messages in the order of arrival; who holds a lane may change at
+any time. The cursor moves in the same commit as what was processed, so an entry is
+processed once, however the worker ends.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from segue.model.messages import InboxEntry
+from segue.pipeline.engine import Hub
+from segue.pipeline.organizations import register_organizations
+from segue.pipeline.process import is_outage, process
+from segue.pipeline.timers import fire_due
+from segue.store.records import CursorMove, Lease, RevisionConflict
+
+LANES = 64
+BATCH = 200
+SMALLEST_BATCH = 8
+LEASE_SECONDS = 3.0
+POLL_SECONDS = 0.25
+TIMER_SECONDS = 0.5
+OUTAGE_SECONDS = 1.0
+LOCK_SECONDS = 0.02
+"""CPU time of a commit that an embedded store's write lock should not be held beyond;
+with the fsync that is about 30 ms."""
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """One process's worker.
+
+    Args:
+        hub: the engine; the worker's thread alone uses its caches.
+        holder: a name that no other living process uses.
+    """
+
+    def __init__(self, hub: Hub, holder: str) -> None:
+        self._hub = hub
+        self._leases = hub.store.leases(holder)
+        self._held: dict[str, Lease] = {}
+        self._leased_at = self._timed_at = float("-inf")
+        self._embedded = hub.store.database.dialect == "sqlite"
+        self._batch = SMALLEST_BATCH * 4 if self._embedded else BATCH
+        self._processed = self._failed = self._batches = 0
+
+    def figures(self) -> dict[str, float]:
+        """Counters for /metrics."""
+        return {
+            "segue_processed_messages_total": float(self._processed),
+            "segue_failed_messages_total": float(self._failed),
+            "segue_commits_total": float(self._batches),
+            "segue_lanes": float(len(self._held)),
+        }
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until told to stop; what is in hand is finished, lanes are given back."""
+        hub = self._hub
+        while not stop.is_set():
+            try:
+                if self.step() == 0 and not stop.is_set():
+                    hub.journal.bell.wait("journal", POLL_SECONDS)
+            except RevisionConflict:
+                self._leased_at = float("-inf")
+            except Exception as error:
+                # Without the store there is nothing to do but to wait for it.
+                log.exception("worker.stuck", error=type(error).__name__)
+                hub.charts.clear()
+                self._leased_at = float("-inf")
+                stop.wait(OUTAGE_SECONDS)
+        try:
+            self._leases.release("journal")
+        except Exception as error:
+            if not is_outage(error):
+                raise
+            log.warning("worker.lanes_kept", error=type(error).__name__)
+
+    def step(self) -> int:
+        """Process one batch, and fire timers that are due; how many entries it had.
+
+        Raises:
+            RevisionConflict: a lane was lost to another worker; nothing was written.
+        """
+        self._lease()
+        self._fire()
+        cursors = {int(name): lease.cursor for name, lease in self._held.items()}
+        entries = self._hub.journal.read(cursors, self._batch)
+        if not entries:
+            return 0
+        moves = self._moves(entries)
+        sql = self._hub.stages.seconds["sql"]
+        outcome = process(self._hub, entries, moves)
+        for move in moves:
+            lease = self._held[move.partition]
+            self._held[move.partition] = Lease("journal", lease.partition, lease.token, move.new)
+        self._processed += len(entries)
+        self._failed += len(outcome.states)
+        self._batches += 1
+        self._adapt(len(entries), self._hub.stages.seconds["sql"] - sql)
+        return len(entries)
+
+    def _moves(self, entries: Sequence[InboxEntry]) -> list[CursorMove]:
+        last: dict[str, int] = {}
+        for entry in entries:
+            last[str(entry.envelope.lane)] = entry.id
+        return [
+            CursorMove("journal", name, self._held[name].token, self._held[name].cursor, number)
+            for name, number in last.items()
+        ]
+
+    def _lease(self) -> None:
+        now = time.monotonic()
+        if now - self._leased_at < LEASE_SECONDS:
+            return
+        first = self._leased_at == float("-inf")
+        held = self._leases.hold("journal", [str(lane) for lane in range(LANES)])
+        self._held = {lease.partition: lease for lease in held}
+        self._leased_at = now
+        if first and "0" in self._held:
+            register_organizations(self._hub)
+
+    def _fire(self) -> None:
+        # One worker is enough for timers: the one that has the first lane.
+        now = time.monotonic()
+        if "0" in self._held and now - self._timed_at >= TIMER_SECONDS:
+            self._timed_at = now
+            fire_due(self._hub)
+
+    def _adapt(self, entries: int, seconds: float) -> None:
+        """Choose the next batch so that the store's one writer is not kept from others."""
+        if self._embedded and seconds > 0:
+            fitting = int(entries * LOCK_SECONDS / seconds)
+            self._batch = max(SMALLEST_BATCH, min(BATCH, (self._batch + fitting) // 2))
