@@ -12,7 +12,8 @@ from segue.model.deliveries import Delivery
 from segue.model.messages import Envelope, RawMessage
 from segue.pipeline.clock import SystemClock
 from segue.pipeline.contents import Contents, codes_of
-from segue.pipeline.deliver import Sender, Senders
+from segue.pipeline.deliver import Sender
+from segue.pipeline.senders import Senders
 from segue.store.records import Commit, DeliveryFilter, NewEntry, PersonWrite
 from tests.peers.faults import Fault
 from tests.peers.fhir import FhirPeer

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from segue.api.fhir import FhirFace
 from segue.pipeline.process import process
 from segue.pipeline.routes import Route
 from segue.store.outbox import Outbox
+from segue.store.store import open_journal, open_store
 from tests.support.hub import Bench, TestClock, make_hub
 
 BASE = "http://testserver/fhir"
@@ -168,7 +169,13 @@ def running(
         directory: for what is not in the store.
         open_to_all: without tokens, as on loopback.
     """
-    bench = make_hub(where, TestClock.at(clock), routes)  # type: ignore[arg-type]
+    at = TestClock.at(clock)
+    bench = make_hub(where if isinstance(where, Path) else directory / "unused", at, routes)
+    if not isinstance(where, Path):
+        bench.close()
+        bench.hub = replace(
+            bench.hub, store=open_store(where, at), journal=open_journal(where), numbers=[]
+        )
     known = {hashlib.sha256(c.name.encode()).hexdigest(): c for c in CLIENTS}
     face = FhirFace(bench.hub)
     engine = Engine(

@@ -288,9 +288,10 @@ async def _send(settings: Settings, found: Opened, part: str, stop: threading.Ev
     from segue.adapters.destinations.fhir_rest import FhirRest, FhirRestConfig
     from segue.adapters.destinations.mllp import Mllp, MllpConfig
     from segue.pipeline.contents import Contents, codes_of
-    from segue.pipeline.deliver import Retry, Sender, Senders
+    from segue.pipeline.deliver import Retry, Sender
     from segue.pipeline.metrics import PrometheusMetrics
     from segue.pipeline.receipts import record_receipts
+    from segue.pipeline.senders import Senders
 
     registry = CollectorRegistry()
     metrics = PrometheusMetrics(registry)

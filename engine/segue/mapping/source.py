@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]*)\Z")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
 
@@ -72,7 +74,7 @@ def read(text: str, file: str) -> Document:
     """
     document = Document(file)
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        node = yaml.compose(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
@@ -111,7 +113,7 @@ def _plain(document: Document, node: yaml.Node, path: tuple[str, ...]) -> Any:
 
 def _scalar(node: yaml.Node) -> str | int | bool | None:
     text = str(node.value)
-    if getattr(node, "style", None) is not None:  # quoted, or a block
+    if getattr(node, "style", None):  # quoted, or a block
         return text
     if text in _WORDS:
         return _WORDS[text]

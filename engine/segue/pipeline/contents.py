@@ -43,10 +43,8 @@ class Contents:
             messages = {entry.id: entry.raw.body for entry in found}
         if wanted:
             with self._store.read() as reader:
-                for key, number in wanted:
-                    version = reader.vread(key.type, key.id, number)
-                    if version is not None:
-                        resources[key, number] = version.body or ""
+                for version in reader.versions(wanted):
+                    resources[version.key, version.version] = version.body or ""
                 for place, one in enumerate(deliveries):
                     if one.delivery.form == "careplan":
                         bodies[place] = _rendering(reader, one, resources[_version(one)])

@@ -80,6 +80,14 @@ class Session(Protocol):
         """The condition that `columns` are one of `rows`, and its parameters."""
         ...
 
+    def given(self, columns: Sequence[str], rows: Rows) -> tuple[str, list[Any]]:
+        """A WITH clause that names `rows` as the table `given`, and its parameters.
+
+        To look up rows of joined tables by values of several of them: `among` over
+        more than one table would read them whole.
+        """
+        ...
+
     def lock(self, table: str, keys: Sequence[str], rows: Rows) -> None:
         """Lock rows in the order of their keys; nothing on SQLite."""
         ...
@@ -124,6 +132,14 @@ class Session(Protocol):
     def close(self) -> None:
         """Close the connection."""
         ...
+
+
+def _padded(rows: Rows) -> list[Row]:
+    """The rows, the last one repeated: a power of two, so that few statements are prepared."""
+    count = 1
+    while count < len(rows):
+        count *= 2
+    return [*rows, *[rows[-1]] * (count - len(rows))]
 
 
 class SqliteSession:
@@ -197,17 +213,28 @@ class SqliteSession:
         where = " AND ".join(f"{key} = ?" for key in keys)
         return self._many(f"DELETE FROM {table} WHERE {where}", rows)
 
+    def given(self, columns: Sequence[str], rows: Rows) -> tuple[str, list[Any]]:
+        padded = _padded(rows)
+        one = f"({','.join('?' * len(columns))})"
+        values = ",".join([one] * len(padded))
+        params = [value for row in padded for value in row]
+        # Padding repeats a row; DISTINCT keeps it from being found twice.
+        return (
+            f"WITH given({','.join(columns)}) AS (SELECT DISTINCT * FROM (VALUES {values})) ",
+            params,
+        )
+
     def among(self, columns: Sequence[str], rows: Rows) -> tuple[str, list[Any]]:
-        # Lengths are rounded up so that few different statements are prepared.
-        count = 1
-        while count < len(rows):
-            count *= 2
-        padded = [*rows, *[rows[-1]] * (count - len(rows))]
+        padded = _padded(rows)
+        count = len(padded)
         params = [value for row in padded for value in row]
         if len(columns) == 1:
             return f"{columns[0]} IN ({','.join('?' * count)})", params
         one = f"({','.join('?' * len(columns))})"
-        return f"({','.join(columns)}) IN (VALUES {','.join([one] * count)})", params
+        # A bare IN (VALUES …) over several columns would scan the table; a SELECT over it
+        # uses the index.
+        values = ",".join([one] * count)
+        return f"({','.join(columns)}) IN (SELECT * FROM (VALUES {values}))", params
 
     def lock(self, table: str, keys: Sequence[str], rows: Rows) -> None:
         """Whoever writes is alone."""
@@ -388,6 +415,13 @@ class PostgresSession:
         return f"unnest({casts}) AS s({names})", [
             _array(values) for values in zip(*rows, strict=True)
         ]
+
+    def given(self, columns: Sequence[str], rows: Rows) -> tuple[str, list[Any]]:
+        found = sorted(set(rows))
+        casts = ["?::text[]" if isinstance(v, str) else "?::bigint[]" for v in found[0]]
+        params: list[Any] = [_array(values) for values in zip(*found, strict=True)]
+        unnested = f"SELECT * FROM unnest({','.join(casts)})"
+        return f"WITH given({','.join(columns)}) AS ({unnested}) ", params
 
     def among(self, columns: Sequence[str], rows: Rows) -> tuple[str, list[Any]]:
         casts = ["?::text[]" if isinstance(v, str) else "?::bigint[]" for v in rows[0]]

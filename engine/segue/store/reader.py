@@ -27,6 +27,11 @@ _STORED = (
 )
 _CURRENT = _STORED.format("AND v.version = r.version")
 _ANY = _STORED.format("")
+_GIVEN = (
+    "SELECT r.type, r.id, r.pk, v.version, v.body, c.at, c.position FROM given g "
+    f"CROSS JOIN resource r CROSS JOIN version v JOIN commits c ON c.tx = v.id >> {ORDINAL_BITS} "
+    "WHERE r.type = g.type AND r.id = g.id AND v.resource = r.pk"
+)
 
 
 class Reader:
@@ -141,8 +146,8 @@ class Reader:
         """Current versions by key; deleted ones have no body."""
         if not keys:
             return {}
-        where, params = self.session.among(("r.type", "r.id"), list(keys))
-        rows = self.session.rows(f"{_CURRENT} WHERE {where}", params)
+        given, params = self.session.given(("type", "id"), list(keys))
+        rows = self.session.rows(f"{given}{_GIVEN} AND v.version = r.version", params)
         return {found.key: found for found in map(stored, rows)}
 
     def read(self, type_: str, id_: str) -> StoredVersion | None:
@@ -162,8 +167,9 @@ class Reader:
         asked = [(key.type, key.id, version) for key, version in wanted]
         if not asked:
             return []
-        where, params = self.session.among(("r.type", "r.id", "v.version"), asked)
-        return [stored(row) for row in self.session.rows(f"{_ANY} WHERE {where}", params)]
+        given, params = self.session.given(("type", "id", "version"), asked)
+        rows = self.session.rows(f"{given}{_GIVEN} AND v.version = g.version", params)
+        return [stored(row) for row in rows]
 
     def history(
         self,
