@@ -130,7 +130,9 @@ def memory_mb(root: int) -> dict[str, int]:
             status = Path(f"/proc/{pid}/status").read_text()
         except OSError:
             continue
-        part = words[words.index("--part") + 1].split("-")[0] if "--part" in words else "parent"
+        part = "parent"
+        if "segue.bootstrap.part" in words:
+            part = words[words.index("segue.bootstrap.part") + 1].split("-")[0]
         peak = int(status.split("VmHWM:")[1].split()[0]) // 1024
         found[part] = max(found.get(part, 0), peak)
     return found

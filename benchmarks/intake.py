@@ -179,7 +179,8 @@ async def drain(data: Path, count: int, fhir_url: str, mllp_port: int) -> dict[s
     from segue.adapters.destinations.mllp import Mllp, MllpConfig
     from segue.pipeline.clock import SystemClock
     from segue.pipeline.contents import Contents
-    from segue.pipeline.deliver import Sender, Senders
+    from segue.pipeline.deliver import Sender
+    from segue.pipeline.senders import Senders
     from segue.store.store import open_journal, open_store
 
     clock = SystemClock()

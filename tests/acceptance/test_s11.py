@@ -53,7 +53,7 @@ def canonical(players: Cast, number: int) -> str:
         "RiskAssessment", "Observation", "Task",
     ):  # fmt: skip
         resources += players.find(type_, patient=reference)
-    text = canonical_state(resources).decode()
+    text = f"[{canonical_state(resources).decode().strip().replace(chr(10), ',')}]"
     text = text.replace(f"2{number:05d}", "MRN").replace(f"8{number:05d}", "HIE")
     text = text.replace(f"W{number:04d}", "VISIT")
     # Ids are hashes of the numbers: name them by what the resource says without ids.
@@ -101,7 +101,7 @@ def test_the_stay_that_all_orders_tell(players: Cast) -> None:
     stay = visit(players, f"W{number:04d}")
     assert stay["status"] == "finished"
     assert stay["location"][-1]["location"]["display"].startswith("CCU")
-    tasks = anchored(tasks_of(players), stay)
+    tasks = anchored(tasks_of(players, encounter=f"Encounter/{stay['id']}"), stay)
     (notify,) = [t for t in tasks if code_of(t) == "notify-admit"]
     assert notify["restriction"]["period"]["end"].startswith("2026-07-07T23:59:59")
     rest = [t for t in tasks if code_of(t) != "notify-admit"]

@@ -268,10 +268,8 @@ def build_hub(settings: Settings, found: Opened, new: NewId = new_id) -> Hub:
 
 
 @contextmanager
-def prepare(settings: Settings) -> Iterator[dict[str, str]]:
+def prepare(settings: Settings) -> Iterator[None]:
     """Make everything ready before the processes start; holds the data directory.
-
-    Gives what the processes must find in their environment.
 
     Raises:
         StartRefused: another engine lives here, a port is taken, a mapping is wrong, the
@@ -310,7 +308,7 @@ def prepare(settings: Settings) -> Iterator[dict[str, str]]:
             found.journal.close()
         except Unreachable as error:
             raise StartRefused(str(error), UNREACHABLE) from None
-        yield {}
+        yield
     finally:
         lock.close()
 

@@ -23,7 +23,7 @@ def clock(
     Example: segue clock C-1 --anchor 2026-07-02T14:00:00-04:00 --zone America/New_York
     """
     from segue.bootstrap import clocks
-    from segue.care.clocks import derive
+    from segue.care.clocks import ClockError, derive
 
     rows = clocks()
     if code not in rows:
@@ -41,7 +41,10 @@ def clock(
             zones.append(ZoneInfo(name))
         except (ZoneInfoNotFoundError, ValueError):
             raise Failure(f"{name}: no IANA time zone, such as America/New_York", USAGE) from None
-    derivation = derive(rows[code], instant, zones[0], zones[1]).as_json()
+    try:
+        derivation = derive(code, instant, zones[0], zones[1], clocks=rows).as_json()
+    except ClockError as error:
+        raise Failure(str(error), USAGE) from None
     if json:
         print_json(derivation)
         return

@@ -44,8 +44,6 @@ def run(
     roles: Annotated[
         str, typer.Option(help="Which parts run here: front, worker, sender; default all.")
     ] = ",".join(ROLES),
-    part: Annotated[str | None, typer.Option(hidden=True)] = None,
-    pipe: Annotated[int, typer.Option(hidden=True)] = -1,
 ) -> None:
     """Start the engine; SIGTERM (or Ctrl-C) drains and stops it.
 
@@ -53,13 +51,6 @@ def run(
     127.0.0.1:8080 (FHIR at /fhir, /health, /metrics).
     """
     settings = read_settings(config)
-    if part is not None:
-        from segue.bootstrap.serve import serve
-
-        # Signals belong to the parent; the pipe says when to stop.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        sys.exit(serve(settings, part, pipe))
     chosen = tuple(role.strip() for role in roles.split(","))
     for role in chosen:
         if role not in ROLES:
@@ -67,8 +58,8 @@ def run(
     from segue.bootstrap import StartRefused, prepare
 
     try:
-        with prepare(settings) as environment:
-            code = _supervise(settings, config, chosen, environment)
+        with prepare(settings):
+            code = _supervise(settings, chosen)
     except StartRefused as refused:
         raise Failure(str(refused), refused.code) from None
     sys.exit(code)
@@ -81,9 +72,7 @@ class _Child:
     started: float
 
 
-def _supervise(
-    settings: Settings, config: Path | None, roles: tuple[str, ...], environment: dict[str, str]
-) -> int:
+def _supervise(settings: Settings, roles: tuple[str, ...]) -> int:
     reading, writing = os.pipe()
     names = [
         name
@@ -94,14 +83,10 @@ def _supervise(
     ]
 
     def spawn(name: str) -> _Child:
-        command = [sys.executable, "-m", "segue", "run", "--part", name, "--pipe", str(reading)]
-        if config is not None:
-            command += ["--config", str(config)]
-        process = subprocess.Popen(  # noqa: S603
-            command,
-            pass_fds=[reading],
-            env={**os.environ, **environment},  # noqa: TID251
-        )
+        command = [sys.executable, "-m", "segue.bootstrap.part", name, str(reading)]
+        if settings.source is not None:
+            command.append(str(settings.source))
+        process = subprocess.Popen(command, pass_fds=[reading])  # noqa: S603
         return _Child(name, process, time.monotonic())
 
     stopping = False

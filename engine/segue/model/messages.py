@@ -53,6 +53,7 @@ class InboxEntry:
         id: position in the journal's commit order, dense, from 1.
         ack: the answer that was sent, bytes without frame.
         ack_code: MSA-1 of it.
+        reused: its control id had come before from this sender, with other bytes.
     """
 
     id: int
@@ -60,3 +61,4 @@ class InboxEntry:
     envelope: Envelope
     ack: bytes
     ack_code: str
+    reused: bool = False

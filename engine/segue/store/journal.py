@@ -26,6 +26,7 @@ _COLUMNS = (
     "event",
     "digest",
     "quarantined",
+    "reused",
     "ack_code",
     "size",
     "raw",
@@ -80,7 +81,8 @@ class Journal:
                     verdicts.append(Appended(number, ack, duplicate=True))
                     continue
                 position += 1
-                verdicts.append(Appended(position, entry.ack, reused=bool(seen)))
+                reused = bool(seen)
+                verdicts.append(Appended(position, entry.ack, reused=reused))
                 seen[digest] = (position, entry.ack)
                 rows.append(
                     (
@@ -94,6 +96,7 @@ class Journal:
                         envelope.event,
                         digest,
                         envelope.quarantined,
+                        int(reused),
                         entry.ack_code,
                         len(came.body),
                         raw,
@@ -213,7 +216,7 @@ class Journal:
                 f"ORDER BY e.id {'DESC' if newest_first else 'ASC'} LIMIT ?",
                 [*params, *([] if after is None else [after]), limit + 1],
             )
-        items = [ListedEntry(_entry((*row[:12], b"", row[13])), row[12]) for row in rows[:limit]]
+        items = [ListedEntry(_entry((*row[:13], b"", row[14])), row[13]) for row in rows[:limit]]
         following = items[-1].entry.id if items and len(rows) > limit else None
         return Page(items, following, total[0] if total else 0)
 
@@ -274,10 +277,11 @@ def _packed(entry: NewEntry) -> tuple[bytes, bytes]:
 
 def _entry(row: Row) -> InboxEntry:
     (number, received, lane, feed, site, sender, control_id, event) = row[:8]
-    (digest, quarantined, ack_code, size, raw, ack) = row[8:]
+    (digest, quarantined, reused, ack_code, size, raw, ack) = row[8:]
     body = raw if not raw or len(raw) == size else zlib.decompress(raw)
     envelope = Envelope(sender, control_id, event, digest.hex(), site, lane, quarantined)
-    return InboxEntry(number, RawMessage(body, feed, received), envelope, ack, ack_code)
+    raw_message = RawMessage(body, feed, received)
+    return InboxEntry(number, raw_message, envelope, ack, ack_code, bool(reused))
 
 
 def _conditions(asked: EntryFilter) -> tuple[list[str], list[Any]]:

@@ -79,6 +79,7 @@ entry = Table(
     _text("event"),
     _blob("digest"),
     _text("quarantined", null=True),
+    _small("reused"),
     _text("ack_code"),
     _int("size"),
     _blob("raw"),  # compressed where it is shorter than `size`

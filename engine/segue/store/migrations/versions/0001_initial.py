@@ -37,6 +37,7 @@ def _journal() -> None:
         sa.Column("event", sa.Text(), nullable=False),
         sa.Column("digest", sa.LargeBinary(), nullable=False),
         sa.Column("quarantined", sa.Text(), nullable=True),
+        sa.Column("reused", sa.SmallInteger(), nullable=False),
         sa.Column("ack_code", sa.Text(), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
         sa.Column("raw", sa.LargeBinary(), nullable=False),
