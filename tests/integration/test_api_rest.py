@@ -3,6 +3,7 @@
 Source: https://hl7.org/fhir/R4/http.html
 """
 
+import json
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -60,10 +61,11 @@ def test_what_is_read_is_what_was_written_plus_id_and_version(api: Api) -> None:
         "text": {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">x</div>'},
         "extension": [{"url": "urn:x", "valueDecimal": 1}],
     }
+    text = json.dumps(sent).replace('"valueDecimal": 1', '"valueDecimal": 1.00')
     raw = api.call(
         "POST",
         "/fhir/Communication",
-        __import__("json").dumps(sent).replace('"valueDecimal": 1', '"valueDecimal": 1.00'),
+        text,
         headers={"Content-Type": "application/fhir+json"},
     )
     assert raw.status_code == 201
@@ -415,7 +417,6 @@ def test_a_type_has_a_history_and_so_has_the_whole_store(api: Api) -> None:
     assert [e["fullUrl"].rpartition("/")[2] for e in entries] == [first, second, first]
     everything = api.get("_history")
     assert everything["total"] == 6, "three versions, each with its Provenance"
-    Gate(definitions()).issues(everything)
 
 
 def test_since_leaves_out_what_is_older(api: Api) -> None:
@@ -506,9 +507,10 @@ def test_the_capability_statement_says_what_is_there(api: Api) -> None:
     assert {"patch"}.isdisjoint(codes)
     offered = {one["name"] for one in task["searchParam"]}
     assert {"_id", "_lastUpdated", "identifier", "patient", "status", "owner"} <= offered
-    for name in sorted(offered - {"_id", "_lastUpdated"}):
-        assert api.call(
-            "GET", f"/fhir/Task?{name}=", headers={"Prefer": "handling=strict"}
-        ).status_code in (200, 400)
+    values = {"token": "x", "reference": "Patient/x", "date": "2026", "string": "x", "uri": "x"}
+    for one in task["searchParam"]:
+        path = f"/fhir/Task?{one['name']}={values[one['type']]}"
+        answer = api.call("GET", path, headers={"Prefer": "handling=strict"})
+        assert answer.status_code == 200, path
     assert {one["code"] for one in rest["interaction"]} >= {"transaction", "batch"}
     assert "Parameters" not in kinds

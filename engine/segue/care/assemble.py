@@ -5,9 +5,10 @@ mapping cannot know is added: subject and encounter references, links between th
 Patients of one person, periods and histories of the Encounter, labels and tags.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from segue.care.coordinate import episodes_of
 from segue.care.elements import Resource, expand, in_order
 from segue.care.person import (
     PRACTICE,
@@ -15,6 +16,7 @@ from segue.care.person import (
     open_sources,
     person_elements,
 )
+from segue.care.person_view import person_view
 from segue.care.registers import heard_of
 from segue.care.states import PersonState, Run, SourcePatient, VisitState
 from segue.care.view import CareSetting
@@ -63,27 +65,33 @@ def resources(
     Args:
         person: the folded person.
         visits: the folded visits by key.
-        setting: not read: what the fold needs of it (the rank of authorities) is already
-            in `person`. It is there because every view of a person is asked for alike.
+        setting: of the sites, in whose days stays are reckoned.
     """
-    del setting
     made = person_resources(person)
+    belongs = episodes_of(person_view(person, visits, setting), setting)
     for key in sorted(visits):
-        made += visit_resources(person, visits[key])
+        made += visit_resources(person, visits[key], belongs.get(key))
     return made
 
 
-def person_resources(person: PersonState) -> list[Resource]:
-    """The Patients of a person (the surviving one first) and what belongs to the person."""
+def person_resources(person: PersonState, names: Collection[str] | None = None) -> list[Resource]:
+    """The Patients of a person (the surviving one first) and what belongs to the person.
+
+    Args:
+        person: the folded person.
+        names: `Patient` and `Type/id` of those that are asked for; None: all.
+    """
     if not person.patients:
         return []
-    made = [_patient(person)]
-    for identity, into in person.replaced.items():
-        made.append(_replaced(identity, person.patients[identity], person.patients[into].id))
+    made: list[Resource] = []
+    if names is None or "Patient" in names:
+        made.append(_patient(person))
+        for identity, into in person.replaced.items():
+            made.append(_replaced(identity, person.patients[identity], person.patients[into].id))
     sources = open_sources(person)
     labels = _person_labels(person)
     for name in heard_of(sources):
-        if name == "Patient":
+        if name == "Patient" or (names is not None and name not in names):
             continue
         elements = person_elements(person, name)
         if not elements:
@@ -96,11 +104,21 @@ def person_resources(person: PersonState) -> list[Resource]:
     return made
 
 
-def visit_resources(person: PersonState, visit: VisitState) -> list[Resource]:
-    """The Encounter of a visit (first) and the other resources of the visit."""
+def visit_resources(
+    person: PersonState, visit: VisitState, episode: str | None = None
+) -> list[Resource]:
+    """The Encounter of a visit (first) and the other resources of the visit.
+
+    Args:
+        person: the folded person.
+        visit: the folded visit.
+        episode: id of the EpisodeOfCare that it belongs to, if any.
+    """
     if not visit.status or not visit.encounter:
         return []
     made = [_encounter(person, visit)]
+    if episode is not None:
+        made[0]["episodeOfCare"] = [{"reference": f"EpisodeOfCare/{episode}"}]
     for name, elements in visit.others.items():
         kind, _, logical_id = name.partition("/")
         resource = expand(kind, logical_id, elements)

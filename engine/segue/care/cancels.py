@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from segue.care.order import Key, recorded_key
+from segue.care.states import Undone
 from segue.model.events import EVENTS, ONCE
 from segue.model.facts import Fact
+from segue.model.instants import Moment
 
 STARTS = frozenset({"A01", "A04", "A05", "A14"})
 """Events without which there is no visit."""
@@ -17,6 +19,7 @@ STARTS = frozenset({"A01", "A04", "A05", "A14"})
 _CANCELS = {code: event.cancels for code, event in EVENTS.items() if event.cancels}
 _DELETE = "A23"
 _DISCHARGE = "A03"
+_UPDATE = "A08"
 _ENDS_VISIT = frozenset({_DELETE}) | {
     code for code, kinds in _CANCELS.items() if not STARTS.isdisjoint(kinds)
 }
@@ -29,14 +32,14 @@ class Struck:
     Attributes:
         by: id of a struck fact to the cancel that struck it.
         waiting: cancels whose target is not there.
-        voided: recorded µs of the discharge that each cancel struck, sorted.
+        undone: the discharge that each cancel struck, sorted (see `VisitState.undone`).
         discharge_voided: recorded key of the newest cancel of a discharge.
         visit_ended: the newest cancel of a start, whether it found one or not.
     """
 
     by: dict[str, Fact] = field(default_factory=dict)
     waiting: list[Fact] = field(default_factory=list)
-    voided: list[int] = field(default_factory=list)
+    undone: list[Undone] = field(default_factory=list)
     discharge_voided: Key | None = None
     visit_ended: Fact | None = None
 
@@ -69,14 +72,33 @@ def strike(facts: Iterable[Fact]) -> Struck:
         elif fallen:
             for target in fallen:
                 struck.by[target.id] = fact
-            discharges = [f.recorded.us for f in fallen if f.event == _DISCHARGE]
-            if discharges:
-                struck.voided.append(min(discharges))
+            if any(f.event == _DISCHARGE for f in fallen):
+                struck.undone.append(_undone(fallen, earlier, fact))
                 struck.discharge_voided = recorded_key(fact)
         if ends_visit(fact.event) and fallen != []:
             struck.visit_ended = fact
-    struck.voided.sort()
+    struck.undone.sort(key=lambda one: (one[0], one[3]))
     return struck
+
+
+def _undone(fallen: list[Fact], earlier: list[Fact], cancel: Fact) -> Undone:
+    """What a discharge said when it was cancelled, sent again or corrected though it was."""
+    gone = {fact.id for fact in fallen if fact.event == _DISCHARGE}
+    first: Fact | None = None
+    end, disposition = cancel.occurred, None
+    for fact in earlier:
+        stated: Moment | None = fact.details.get("discharged")
+        if fact.id in gone:
+            first = first or fact
+            end = stated or fact.occurred
+        elif first is None or fact.event != _UPDATE:
+            continue
+        else:
+            end = stated or end
+        if "disposition" in fact.details:
+            disposition = fact.details["disposition"] or None
+    assert first is not None
+    return first.recorded.us, end, disposition, cancel.recorded.us
 
 
 def _fallen(cancel: Fact, earlier: list[Fact], struck: Struck) -> list[Fact] | None:

@@ -5,7 +5,7 @@ instant. Running it again changes nothing, and the order in which things were le
 does not matter. Visits that only fill the index feed counts and never make care.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, tzinfo
 from typing import Any, Final
@@ -18,7 +18,7 @@ from segue.care.parties import due_zone, practice_party, site_party
 from segue.care.plans import Episode
 from segue.care.protocols import Protocols, Situation
 from segue.care.requirements import FOREVER, Anchor, Book, generation_of
-from segue.care.stays import INPATIENT, Stay, StayVisit, stays
+from segue.care.stays import INPATIENT, Stay, StayVisit, episodes, stays
 from segue.care.tasks import Names, build
 from segue.care.view import (
     CareSetting,
@@ -64,19 +64,10 @@ def coordinate(person: Person, now: Moment, setting: CareSetting, protocols: Pro
     """
     if consent.protected(person.labels):
         return _Coordination(person, now, setting, protocols, person.labels).run()
-    labels = {code for visit in person.visits for code in visit.labels}
-    hidden = {one.reference for one in person.evidence if consent.withheld(one.resource)}
-    if not hidden and not consent.protected(labels):
+    shown = _shown(person)
+    if shown is person:
         return _Coordination(person, now, setting, protocols, ()).run()
-    shown = replace(
-        person,
-        visits=[
-            one
-            for one in person.visits
-            if not consent.protected(one.labels) and f"Encounter/{one.encounter}" not in hidden
-        ],
-        evidence=[one for one in person.evidence if one.reference not in hidden],
-    )
+    labels = {code for visit in person.visits for code in visit.labels}
     open_care = _Coordination(shown, now, setting, protocols, ()).run()
     whole = _Coordination(person, now, setting, protocols, sorted(labels)).run()
     taken = {(one["resourceType"], one["id"]) for one in open_care.resources}
@@ -87,6 +78,34 @@ def coordinate(person: Person, now: Moment, setting: CareSetting, protocols: Pro
     ]
     wakes = [wake for wake in (open_care.wake, whole.wake) if wake is not None]
     return Care(open_care.resources + kept_back, min(wakes, default=None))
+
+
+def episodes_of(person: Person, setting: CareSetting) -> Mapping[str, str]:
+    """Which of the EpisodesOfCare that `coordinate` makes each visit belongs to.
+
+    Returns:
+        Visit key to id; visits that are part of no stay are left out.
+    """
+    found = episodes(person.visits, setting)
+    if found and not consent.protected(person.labels) and (shown := _shown(person)) is not person:
+        return {**found, **episodes(shown.visits, setting)}
+    return found
+
+
+def _shown(person: Person) -> Person:
+    """The person without what is under special protection; the same one if nothing is."""
+    hidden = {one.reference for one in person.evidence if consent.withheld(one.resource)}
+    if not hidden and not any(consent.protected(visit.labels) for visit in person.visits):
+        return person
+    return replace(
+        person,
+        visits=[
+            one
+            for one in person.visits
+            if not consent.protected(one.labels) and f"Encounter/{one.encounter}" not in hidden
+        ],
+        evidence=[one for one in person.evidence if one.reference not in hidden],
+    )
 
 
 class _Coordination:

@@ -6,7 +6,6 @@ that, it gives None. What a visit's facts mean follows HL7 v2 chapter 3.
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from segue.care.cancels import STARTS, Struck, ends_visit, is_cancel, strike
 from segue.care.movements import (
@@ -87,13 +86,11 @@ def extend_visit(state: VisitState, fact: Fact) -> VisitState | None:
         or not keeps_times(state, fact, effect)
     ):
         return None
-    new = replace(
-        state,
-        tracks={track: runs[:] for track, runs in state.tracks.items()},
-        statuses=state.statuses[:],
-        noticed=dict(state.noticed),
-        anchored=dict(state.anchored),
-    )
+    new = state.copy()
+    new.tracks = {track: runs[:] for track, runs in state.tracks.items()}
+    new.statuses = state.statuses[:]
+    new.noticed = dict(state.noticed)
+    new.anchored = dict(state.anchored)
     was_discharged = state.status == "finished"
     move(new, fact)
     if effect == "class-change":
@@ -150,8 +147,9 @@ def _fold(told: list[Fact]) -> VisitState:
     state = VisitState(
         identity=newest.identity,
         site=newest.site,
-        voided=struck.voided,
+        voided=[one[0] for one in struck.undone],
         struck=sorted(struck.by),
+        undone=struck.undone,
         told=(newest.recorded.us, newest.sent.us),
     )
     course = _move_all(state, told, standing, struck)

@@ -71,15 +71,21 @@ def extend_person(state: PersonState, fact: Fact, rank: Sequence[str] = ()) -> P
         or not state.key
     ):
         return None
-    new = replace(state, sources=dict(state.sources), deaths=state.deaths[:])
+    new = state.copy()
+    new.sources = dict(state.sources)
+    new.deaths = state.deaths[:]
     source = source_of(fact)
     if (told := new.sources.get(source)) is not None:
-        new.sources[source] = replace(told, resources=dict(told.resources))
+        new.sources[source] = Told(
+            told.site, told.labels, told.newest, dict(told.resources), told.cleared
+        )
     known = state.patients.get(fact.identity)
     new.patients = dict(state.patients)
     new.loose = dict(state.loose)
     if known is not None:
-        new.patients[fact.identity] = replace(known)
+        new.patients[fact.identity] = SourcePatient(
+            known.id, known.first, known.identifier, known.stated
+        )
     links, identities = state.links, state.identities
     _take(new, fact)
     if (
@@ -141,7 +147,9 @@ def note_visit(person: PersonState, visit: VisitState) -> PersonState:
     visits = {**person.visits, visit.key: entry}
     if visit.key not in person.visits:
         visits = dict(sorted(visits.items()))
-    return replace(person, visits=visits)
+    new = person.copy()
+    new.visits = visits
+    return new
 
 
 def summary(visit: VisitState) -> VisitSummary:
@@ -197,33 +205,43 @@ def misplaced(person: PersonState) -> dict[str, list[str]]:
 
 
 def deceased(person: PersonState) -> Moment | None:
-    """When the person died, `Moment("", 0)` where only that is known, None while alive.
+    """When the person died, `Moment("", 0)` where only that is known, None while alive."""
+    return death(person)[0]
+
+
+def death(person: PersonState) -> tuple[Moment | None, int | None]:
+    """When the person died (see `deceased`), and the µs at which that was first recorded.
+
+    The second is None where nobody died, or where only a discharge says so.
 
     Death is stated by any source and taken back only by that source, or by a cancel of
     the event that stated it.
     """
+    if not person.deaths:
+        ends = [visit.died for visit in person.visits.values() if visit.died is not None]
+        return (max(ends, key=lambda end: end.us), None) if ends else (None, None)
     struck = {fact for visit in person.visits.values() for fact in visit.struck}
     cleared: dict[str, Stamp] = {}
     for told in person.sources.values():
         if told.cleared is not None:
             cleared[told.site] = max(told.cleared, cleared.get(told.site, told.cleared))
-    taken_back = {death.site for death in person.deaths if death.fact in struck}
+    taken_back = {said.site for said in person.deaths if said.fact in struck}
     dated: tuple[Stamp, Moment] | None = None
-    died = False
-    for death in person.deaths:
-        if death.fact in struck or (death.cancel and death.site in taken_back):
+    recorded: int | None = None
+    for said in person.deaths:
+        if said.fact in struck or (said.cancel and said.site in taken_back):
             continue
-        if death.site in cleared and cleared[death.site] >= death.stamp:
+        if said.site in cleared and cleared[said.site] >= said.stamp:
             continue
-        died = True
-        if death.at is not None and (dated is None or dated[0] <= death.stamp):
-            dated = (death.stamp, death.at)
+        recorded = said.stamp[0] if recorded is None else min(recorded, said.stamp[0])
+        if said.at is not None and (dated is None or dated[0] <= said.stamp):
+            dated = (said.stamp, said.at)
     if dated is not None:
-        return dated[1]
+        return dated[1], recorded
     ends = [visit.died for visit in person.visits.values() if visit.died is not None]
     if ends:
-        return max(ends, key=lambda end: end.us)
-    return Moment("", 0) if died else None
+        return max(ends, key=lambda end: end.us), recorded
+    return (None, None) if recorded is None else (Moment("", 0), recorded)
 
 
 def source_of(fact: Fact) -> str:

@@ -4,14 +4,20 @@ Visits come from feeds (folded) and from clients (their own Encounter resources)
 """
 
 from collections.abc import Mapping
+from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
 from segue.care.dates import moment_of
 from segue.care.elements import expand
-from segue.care.person import deceased, open_sources, person_elements, practice
+from segue.care.person import death, open_sources, practice
+from segue.care.registers import held
 from segue.care.states import PersonState, VisitState
-from segue.care.view import CareSetting, ClassPeriod, Evidence, Person, Visit
+from segue.care.view import CareSetting, ClassPeriod, Evidence, Person, Visit, VoidedDischarge
 from segue.model.instants import Moment
+
+Views = dict[str, tuple[VisitState, Visit]]
+"""Views of visits by visit key, each with the state that it was made of."""
 
 _DISPOSITIONS = {
     "home": "01",
@@ -29,7 +35,10 @@ _DISPOSITIONS = {
 
 
 def person_view(
-    person: PersonState, visits: Mapping[str, VisitState], setting: CareSetting
+    person: PersonState,
+    visits: Mapping[str, VisitState],
+    setting: CareSetting,
+    views: Views | None = None,
 ) -> Person:
     """The input of coordination.
 
@@ -37,12 +46,25 @@ def person_view(
         person: the folded person.
         visits: all folded visits of the person by key.
         setting: names the destination of each practice id.
+        views: views made before, by visit key, with the states they are of; those that
+            still hold are used again, new ones are added.
     """
-    elements = person_elements(person, "Patient")
-    birth_date: str | None = elements.get("birthDate")
-    died = deceased(person)
+    sources = open_sources(person)
+    birth_date: str | None = held(sources, "Patient", "birthDate")
+    died, recorded = death(person)
+    if died is not None:
+        ends = [
+            visit.anchored["discharge"]
+            for key, visit in visits.items()
+            if key in person.visits and person.visits[key].died and "discharge" in visit.anchored
+        ]
+        recorded = min((at for at in (recorded, *ends) if at is not None), default=None)
     bodies = {one.reference: one.resource for one in person.evidence}
-    seen = [visit_view(visits[key]) for key in sorted(visits) if visits[key].status]
+    seen = [
+        visit_view(visits[key]) if views is None else _known_view(visits[key], views)
+        for key in sorted(visits)
+        if visits[key].status
+    ]
     known = {visit.encounter for visit in seen}
     for one in person.evidence:
         kind = one.resource.get("resourceType")
@@ -56,7 +78,8 @@ def person_view(
             seen.append(visit)
         elif kind == "Patient":
             birth_date = birth_date or one.resource.get("birthDate")
-            died = died or _death(one)
+            if died is None and (died := _death(one)) is not None:
+                recorded = one.recorded
     number, destination = _practice(person, setting)
     return Person(
         key=person.key,
@@ -69,12 +92,40 @@ def person_view(
         evidence=person.evidence,
         statements=person.statements,
         receipts=person.receipts,
-        labels=sorted({label for _, told in open_sources(person) for label in told.labels}),
+        labels=sorted({label for _, told in sources for label in told.labels}),
+        deceased_recorded=recorded,
+    )
+
+
+def _known_view(state: VisitState, views: Views) -> Visit:
+    known = views.get(state.key)
+    if known is not None and (known[0] is state or looks_the_same(known[0], state)):
+        view = known[1]
+    else:
+        view = visit_view(state)
+    views[state.key] = (state, view)
+    return view
+
+
+_UNSEEN = frozenset({"newest", "told", "tracks", "statuses", "window", "loose", "warnings"})
+_seen_of = attrgetter(*(one.name for one in fields(VisitState) if one.name not in _UNSEEN))
+
+
+def looks_the_same(before: VisitState, after: VisitState) -> bool:
+    """Whether protocols cannot tell two states of a visit apart: only the place moved."""
+    if _seen_of(before) != _seen_of(after):
+        return False
+    old, new = before.tracks, after.tracks
+    if old.keys() == new.keys():
+        return all(runs == old[track] or track[0] == "l" for track, runs in new.items())
+    return all(
+        old.get(track) == new.get(track) for track in {*old, *new} if not track.startswith("l")
     )
 
 
 def visit_view(state: VisitState) -> Visit:
     """A folded visit as protocols see it."""
+    diagnoses = _diagnoses(state)
     return Visit(
         key=state.key,
         encounter=state.encounter,
@@ -92,7 +143,7 @@ def visit_view(state: VisitState) -> Visit:
         disposition=state.disposition if state.discharged else None,
         admission_type=state.admission_type,
         service=state.service,
-        diagnoses=_diagnoses(state),
+        diagnoses=[code for _, code in diagnoses],
         reason=_reason(expand("Encounter", "", _only(state.elements, "reasonCode"))),
         voided=list(state.voided),
         noticed=dict(state.noticed),
@@ -100,6 +151,8 @@ def visit_view(state: VisitState) -> Visit:
         history=state.history,
         labels=list(state.labels),
         practitioners=_practitioners(state),
+        conditions=[name for name, _ in diagnoses],
+        struck=[VoidedDischarge(*one) for one in state.undone],
     )
 
 
@@ -133,6 +186,11 @@ def visit_from_encounter(
         discharged=finished,
         disposition=_disposition(hospitalization.get("dischargeDisposition") or {}),
         diagnoses=_client_diagnoses(resource, bodies or {}),
+        conditions=[
+            reference
+            for diagnosis in resource.get("diagnosis", ())
+            if (reference := diagnosis.get("condition", {}).get("reference", "")) in (bodies or {})
+        ],
         reason=_reason(resource),
         client=True,
         practitioners=[
@@ -169,8 +227,8 @@ def _only(elements: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {path: value for path, value in elements.items() if path.startswith(name)}
 
 
-def _diagnoses(state: VisitState) -> list[tuple[str, str, str]]:
-    """Codes of the visit's Conditions, in the order of Encounter.diagnosis."""
+def _diagnoses(state: VisitState) -> list[tuple[str, tuple[str, str, str]]]:
+    """References and codes of the visit's Conditions, in the order of Encounter.diagnosis."""
     order: dict[str, int] = {}
     for path, items in state.elements.items():
         if path.startswith("diagnosis") and isinstance(items, list):
@@ -181,12 +239,20 @@ def _diagnoses(state: VisitState) -> list[tuple[str, str, str]]:
     for name, elements in state.others.items():
         if not name.startswith("Condition/"):
             continue
-        condition = expand("Condition", "", elements)
+        # Only what is given in parts must be put together first.
+        condition = elements if _is_flat(elements) else expand("Condition", "", elements)
         if _first_code(condition.get("verificationStatus")) == "entered-in-error":
             continue
         found.append((order.get(name, len(state.others)), name, _code(condition.get("code"))))
     found.sort()
-    return [code for _, _, code in found]
+    return [(name, code) for _, name, code in found]
+
+
+def _is_flat(elements: Mapping[str, Any]) -> bool:
+    return not any(
+        path.startswith(("code.", "code#", "verificationStatus.", "verificationStatus#"))
+        for path in elements
+    )
 
 
 def _client_diagnoses(

@@ -17,6 +17,7 @@ from segue.care.parties import HUB_REFERENCE, Party
 from segue.care.stays import Stay, StayVisit
 from segue.care.tasks import Names
 from segue.care.view import Person
+from segue.fhir.lifecycle import TASK_OPEN
 from segue.model.identity import stable_id
 
 _SCT: Final = "http://snomed.info/sct"
@@ -104,6 +105,10 @@ class Episode:
     def discharged(self) -> bool:
         """Whether every visit of the stay has ended."""
         return all(one.last_day is not None for one in self.stay.visits)
+
+
+_UNDER_WAY: Final = frozenset({"active", "on-hold", "draft", *TASK_OPEN})
+"""Status of a source's plan or Task that there is still something to do for."""
 
 
 def plan_id(person: Person) -> str:
@@ -267,11 +272,27 @@ def coordinating_plan(
         "contributor": [contributors[site] for site in sorted(contributors)],
         "careTeam": [{"reference": f"CareTeam/{team_id(person)}"}],
         "addresses": [{"reference": reference} for reference in addressed],
-        "supportingInfo": [{"reference": f"EpisodeOfCare/{one.stay.id}"} for one in episodes],
+        "supportingInfo": [
+            *({"reference": f"EpisodeOfCare/{one.stay.id}"} for one in episodes),
+            *({"reference": reference} for reference in source_plans(person)),
+        ],
         "goal": [{"reference": f"Goal/{goal_id(one.stay)}"} for one in episodes],
     }
     plan["text"] = _narrative(plan, [_SAFE_TRANSITION])
     return _with_meta(plan, names.meta)
+
+
+def source_plans(person: Person) -> list[str]:
+    """References of the source systems' own CarePlans and Tasks that are under way, sorted.
+
+    They stay their sources': the coordinating plan points to them and adds nothing.
+    """
+    return sorted(
+        one.reference
+        for one in person.evidence
+        if one.resource.get("resourceType") in ("CarePlan", "Task")
+        and one.resource.get("status") in _UNDER_WAY
+    )
 
 
 def _phase(episode: Episode, *, ended: bool) -> str:

@@ -5,7 +5,7 @@ value, a null deletes it. Between sources that one holds which began last to say
 it still says: a source that only repeats an old address does not undo a new one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from segue.care.states import Stamp, Told
@@ -78,6 +78,16 @@ def resolve(sources: Iterable[tuple[str, Told]], resource: str) -> dict[str, Any
     if None in merged.values():
         return {path: value for path, value in merged.items() if value is not None}
     return merged
+
+
+def held(sources: Sequence[tuple[str, Told]], resource: str, path: str) -> Any:
+    """The value of one element that holds, None where there is none; see `resolve`."""
+    best: tuple[tuple[Stamp, str], Any] | None = None
+    for name, told in sources:
+        for stamp, group in told.resources.get(resource, ()):
+            if path in group and (best is None or best[0] < (stamp, name)):
+                best = ((stamp, name), group[path])
+    return None if best is None else best[1]
 
 
 def heard_of(sources: Iterable[tuple[str, Told]]) -> list[str]:

@@ -9,6 +9,9 @@ from segue.care.tasks import NEED_SYSTEM, REASONS
 from segue.care.view import Person
 from segue.fhir.lifecycle import TASK_ENDED
 
+ENDS_IN_PLACE: Final = frozenset({"Task", "CarePlan", "EpisodeOfCare"})
+"""Care resources that people may have seen or worked on: they end, others are deleted."""
+
 _RETRACTED: Final = {"system": "urn:segue:tag", "code": "retracted"}
 
 

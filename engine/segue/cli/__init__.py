@@ -6,9 +6,14 @@ from typing import Annotated
 import typer
 
 from segue import __version__
-from segue.cli import check, clock, db, inbox, outbox, run
-from segue.cli import map as mapping
+from segue.cli.check import check
+from segue.cli.clock import clock
+from segue.cli.db import app as db
+from segue.cli.inbox import app as inbox
+from segue.cli.map import app as mapping
+from segue.cli.outbox import app as outbox
 from segue.cli.output import Failure
+from segue.cli.run import run
 
 app = typer.Typer(
     name="segue",
@@ -23,13 +28,13 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
 )
-app.command("run")(run.run)
-app.command("check")(check.check)
-app.command("clock")(clock.clock)
-app.add_typer(mapping.app, name="map")
-app.add_typer(inbox.app, name="inbox")
-app.add_typer(outbox.app, name="outbox")
-app.add_typer(db.app, name="db")
+app.command("run")(run)
+app.command("check")(check)
+app.command("clock")(clock)
+app.add_typer(mapping, name="map")
+app.add_typer(inbox, name="inbox")
+app.add_typer(outbox, name="outbox")
+app.add_typer(db, name="db")
 
 
 def _version(asked: bool) -> None:

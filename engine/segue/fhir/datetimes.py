@@ -23,7 +23,7 @@ def _day(year: int, month: int, day: int) -> int:
     return (date(year, month, day).toordinal() - _EPOCH_DAY) * DAY
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=8_192)
 def interval(text: str) -> tuple[int, int]:
     """The first instant of a date, dateTime or instant, and the first one after it.
 

@@ -17,6 +17,17 @@ _ATTRIBUTE_NAMES = (
     " src start style summary tabindex title type valign value vspace width xml:lang xmlns"
     " xml:base xml:space"
 )
+_TEXT = r"[^<>&\x00-\x20](?:[^<>&\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|&(?:amp|lt|gt|quot);)*"
+_BLOCKS = "|".join(f"<{name}>{_TEXT}</{name}>" for name in ("p", "h1", "h2", "h3", "h4"))
+PLAIN = (
+    r'^<div xmlns="http://www\.w3\.org/1999/xhtml">'
+    f"(?:{_BLOCKS}|<ul>(?:<li>{_TEXT}</li>)+</ul>)+</div>$"
+)
+"""The pattern of headings, paragraphs and lists of text: such a narrative needs no parser.
+
+In the syntax of JSON Schema, so that it is judged without leaving the compiled schema.
+"""
+
 _ELEMENTS = frozenset(_ELEMENT_NAMES.split())
 _ATTRIBUTES = frozenset(_ATTRIBUTE_NAMES.split())
 

@@ -65,6 +65,11 @@ _TYPE_OF = {
     "bad-value": "value",
     "unknown-code": "code-invalid",
     "reference-target": "value",
+    "not-owned": "business-rule",
+    "not-owner": "business-rule",
+    "transition": "business-rule",
+    "output-required": "business-rule",
+    "output-unfit": "business-rule",
 }
 
 

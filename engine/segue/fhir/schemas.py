@@ -1,17 +1,19 @@
 """JSON Schemas for the quick verdict on a resource, made from the type table.
 
 A schema accepts the usual form of a resource and nothing that is wrong; what it refuses
-(a `_birthDate` without `birthDate`, contained resources, nulls that keep two lists in
-step) is judged by `segue.fhir.structure`, which also finds the words. Nested resources
-are left open here and judged one by one, so that a schema never holds other resource
-types.
+(a `_birthDate` without `birthDate`, contained resources, an `id` on an element, nulls that
+keep two lists in step) is judged by `segue.fhir.structure`, which also finds the words.
+Nested resources are left open here and judged one by one, so that a schema never holds
+other resource types.
 """
 
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 from segue.fhir.definitions import Definitions, Element, Kind, Structure
 from segue.fhir.invariants import INVARIANTS
+from segue.fhir.narrative import PLAIN
 from segue.fhir.primitives import PATTERNS, RANGES, reference_pattern
 
 Schema = dict[str, Any]
@@ -23,18 +25,30 @@ _SMALL_CHOICE = 5
 _BASE = ("id", "extension", "modifierExtension")
 
 
-Spots = tuple[tuple[str, ...], ...]
-"""Paths of one or two JSON names at which a resource has a Period."""
+_BESIDE = frozenset({"Period", "Range"})
+"""Types whose invariants the caller judges where it can reach them."""
 
 
-def schema(definitions: Definitions, resource_type: str) -> tuple[Schema, Spots]:
-    """The strict JSON Schema (2020-12) of a resource type.
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a schema leaves to its caller: dict reads cost a tenth of a call out of it.
 
-    It does not compare the ends of the Periods at the returned paths: a few dict reads
-    by the caller cost a tenth of a call out of the schema.
+    Attributes:
+        spots: paths of one or two JSON names, and the type whose invariants the value
+            there must obey.
+        choices: the JSON names of each choice (`value[x]`) of the resource itself, at
+            most one of which may be there, and whether one must be.
     """
+
+    spots: tuple[tuple[tuple[str, ...], str], ...]
+    choices: tuple[tuple[frozenset[str], bool], ...]
+
+
+def schema(definitions: Definitions, resource_type: str) -> tuple[Schema, Left]:
+    """The strict JSON Schema (2020-12) of a resource type, and what it does not judge."""
     builder = _Builder(definitions)
-    root = builder.node(definitions.structure(resource_type), root=True)
+    structure = definitions.structure(resource_type)
+    root = builder.node(structure, root=True)
     root["properties"]["resourceType"] = {"const": resource_type}
     root["required"] = ["resourceType", *root.get("required", ())]
     root["properties"].pop("contained", None)
@@ -43,7 +57,8 @@ def schema(definitions: Definitions, resource_type: str) -> tuple[Schema, Spots]
         **root,
         "$defs": builder.defs,
     }
-    return document, tuple(builder.periods)
+    choices = tuple((frozenset(e.keys()), e.required) for e in structure.elements if e.choice)
+    return document, Left(tuple(builder.spots), choices)
 
 
 class _Builder:
@@ -51,20 +66,24 @@ class _Builder:
         self.definitions = definitions
         self.defs: dict[str, Schema] = {}
         self.references: dict[tuple[str, ...], str] = {}
-        self.periods: list[tuple[str, ...]] = []
+        self.spots: list[tuple[tuple[str, ...], str]] = []
 
     def node(self, structure: Structure, *, root: bool = False) -> Schema:
         """The schema of a resource, data type or backbone element."""
         if structure.name == "Extension":
             return self._extension(structure)
         properties: Schema = {}
-        companions = not any(len(e.keys()) > _SMALL_CHOICE for e in structure.elements)
+        companions = root or not any(len(e.keys()) > _SMALL_CHOICE for e in structure.elements)
         for element in structure.elements:
             for key, kind in zip(element.keys(), element.kinds, strict=False):
                 properties[key] = self._property(element, kind)
-                if kind.type == "Period" and not element.many and (root or structure.backbone):
-                    properties[key] = self._period(structure.name, key)
-                if kind.primitive and not element.many and kind.type != "xhtml" and companions:
+                if kind.type in _BESIDE and not element.many and (root or structure.backbone):
+                    properties[key] = self._beside(kind.type, structure.name, key)
+                if (
+                    kind.primitive
+                    and companions
+                    and not (element.many or kind.type == "xhtml" or (root and element.choice))
+                ):
                     properties["_" + key] = self._ref("@companion")
         found: Schema = {
             "type": "object",
@@ -76,12 +95,13 @@ class _Builder:
             found["required"] = required
         elif not root:
             found["minProperties"] = 1
-        rules = [
-            rule for e in structure.elements if e.choice for rule in self._choice(structure, e)
-        ]
-        if not required and not root and "id" in properties:
             # An element needs more than an id (ele-1).
-            rules.append({"anyOf": [{"minProperties": 2}, {"not": {"required": ["id"]}}]})
+            properties.pop("id", None)
+        rules: list[Schema] = []
+        if not root:
+            for element in structure.elements:
+                if element.choice:
+                    rules += self._choice(structure, element)
         rules += self._invariants(structure.name, root=root)
         if rules:
             found["allOf"] = rules
@@ -97,7 +117,9 @@ class _Builder:
                 guards.append({"required": list(rule.guard)})
         if guards:
             # Only nodes with the elements in question pay for the call.
-            quiet = {"not": {"anyOf": guards} if len(guards) > 1 else guards[0]}
+            quiet: Schema = {"not": {"anyOf": guards} if len(guards) > 1 else guards[0]}
+            if name == "Narrative":
+                quiet = {"properties": {"div": {"pattern": PLAIN}}}
             found.append({"anyOf": [quiet, {RULE: name}]})
         return found
 
@@ -118,16 +140,17 @@ class _Builder:
             return self._bound_concept(kind.value_set)
         return self._ref(kind.type)
 
-    def _period(self, owner: str, key: str) -> Schema:
+    def _beside(self, type_: str, owner: str, key: str) -> Schema:
         path = (*owner.split(".")[1:], key)
         if len(path) > 2:
-            return self._ref("Period")
-        self.periods.append(path)
-        if "Period-open" not in self.defs:
-            period = self.node(self.definitions.structure("Period"))
-            period["allOf"] = [rule for rule in period["allOf"] if RULE not in str(rule)]
-            self.defs["Period-open"] = period
-        return {"$ref": "#/$defs/Period-open"}
+            return self._ref(type_)
+        self.spots.append((path, type_))
+        name = type_ + "-open"
+        if name not in self.defs:
+            node = self.node(self.definitions.structure(type_))
+            node.pop("allOf")
+            self.defs[name] = node
+        return {"$ref": f"#/$defs/{name}"}
 
     def _ref(self, name: str) -> Schema:
         if name not in self.defs:
@@ -196,21 +219,13 @@ class _Builder:
     def _choice(self, structure: Structure, element: Element) -> list[Schema]:
         keys = element.keys()
         each: list[Schema] = [{"required": [key]} for key in keys]
-        if len(keys) <= _SMALL_CHOICE:
-            rules: list[Schema] = [
-                {"not": {"required": list(pair)}} for pair in combinations(keys, 2)
-            ]
-            rules += [
-                {"not": {"required": ["_" + one, other]}}
-                for one in keys
-                for other in keys
-                if one != other and structure.properties[one].kind.primitive
-            ]
-            if element.required:
-                rules.append({"anyOf": each})
-            return rules
         if not element.required:
-            return [{"oneOf": [*each, {"not": {"anyOf": each}}]}]
+            # With one property more than is required, there is one of the choice at most.
+            needed = sum(e.required and not e.choice for e in structure.elements)
+            lone: Schema = {"maxProperties": needed + 1}
+            return [{"anyOf": [lone, {"allOf": self._at_most_one(structure, element)}]}]
+        if len(keys) <= _SMALL_CHOICE:
+            return [*self._at_most_one(structure, element), {"anyOf": each}]
         others = [e for e in structure.elements if e is not element and e.name not in _BASE]
         if not all(e.required for e in others):
             return [{"oneOf": each}]
@@ -221,6 +236,20 @@ class _Builder:
             "not": {"anyOf": [{"required": [name]} for name in _BASE]},
         }
         return [{"anyOf": [exact, {"oneOf": each}]}]
+
+    def _at_most_one(self, structure: Structure, element: Element) -> list[Schema]:
+        keys = element.keys()
+        if len(keys) > _SMALL_CHOICE:
+            each = [{"required": [key]} for key in keys]
+            return [{"oneOf": [*each, {"not": {"anyOf": each}}]}]
+        pairs = [*combinations(keys, 2)]
+        pairs += [
+            ("_" + one, other)
+            for one in keys
+            for other in keys
+            if one != other and structure.properties[one].kind.primitive
+        ]
+        return [{"not": {"required": list(pair)}} for pair in pairs] or [{}]
 
     def _extension(self, structure: Structure) -> Schema:
         """A URL and either a value or extensions: two properties, no more (ext-1)."""

@@ -36,10 +36,10 @@ class _Rule:
 class _Quick:
     """What accepts the usual form of one resource type."""
 
-    __slots__ = ("accepts", "inner", "outer", "rules")
+    __slots__ = ("accepts", "choices", "inner", "outer", "rules")
 
     def __init__(self, definitions: Definitions, type_: str) -> None:
-        document, periods = schema(definitions, type_)
+        document, left = schema(definitions, type_)
         self.accepts: Callable[[Any], bool] = jsonschema_rs.Draft202012Validator(
             document,
             pattern_options=jsonschema_rs.RegexOptions(),
@@ -48,20 +48,25 @@ class _Quick:
         self.rules = tuple(
             (r.guard, r.holds) for r in INVARIANTS.get(type_, ()) if r.schema is None
         )
-        self.outer = tuple(path[0] for path in periods if len(path) == 1)
-        self.inner = tuple(path for path in periods if len(path) == 2)
+        self.outer = tuple((*path, _SPOTS[kind]) for path, kind in left.spots if len(path) == 1)
+        self.inner = tuple((*path, _SPOTS[kind]) for path, kind in left.spots if len(path) == 2)
+        self.choices = left.choices
 
     def __call__(self, resource: dict[str, Any]) -> bool:
         if not self.accepts(resource):
             return False
-        for key in self.outer:
-            if key in resource and not _in_order(resource[key]):
+        for names, needed in self.choices:
+            found = names & resource.keys()
+            if len(found) > 1 or (needed and not found):
                 return False
-        for key, part in self.inner:
+        for key, obeys in self.outer:
+            if key in resource and not obeys(resource[key]):
+                return False
+        for key, part, obeys in self.inner:
             if key in resource:
                 value = resource[key]
                 for item in value if type(value) is list else (value,):
-                    if part in item and not _in_order(item[part]):
+                    if part in item and not obeys(item[part]):
                         return False
         for guard, holds in self.rules:
             for name in guard:
@@ -82,6 +87,16 @@ def _in_order(period: dict[str, Any]) -> bool:
         or (len(start) > 10 and start <= end and start[19:] == end[19:])
         or not_after(start, end)
     )
+
+
+_RANGE = INVARIANTS["Range"][0].holds
+
+
+def _rises(span: dict[str, Any]) -> bool:
+    return "low" not in span or "high" not in span or _RANGE(span)
+
+
+_SPOTS: dict[str, Callable[[dict[str, Any]], bool]] = {"Period": _in_order, "Range": _rises}
 
 
 class Gate:

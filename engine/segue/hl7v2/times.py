@@ -126,7 +126,7 @@ def _read(text: str, zone: ZoneInfo | None, message_offset: str | None) -> Readi
         return None, "bad-time"
 
 
-def _instant(  # noqa: PLR0917  - called from one place, on the hot path
+def _instant(
     digits: str,
     fraction: str,
     days: int,

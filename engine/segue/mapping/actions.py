@@ -14,7 +14,7 @@ from segue.mapping.fields import (
     pick,
     split_field,
 )
-from segue.mapping.functions import ALSO_READS, CHOICES, DEPENDENT, FUNCTIONS, WHOLE
+from segue.mapping.functions import CHOICES, DEPENDENT, FUNCTIONS, WHOLE, also_reads
 from segue.mapping.language import Rule
 from segue.mapping.source import did_you_mean
 from segue.mapping.tables import NOTHING, Convert, Tools, through
@@ -90,6 +90,7 @@ def compile_rule(rule: Rule, tools: Tools) -> tuple[Action, Action]:
     def read(raw: str, run: Run) -> Any:
         value = whole_value(raw, run)
         if run.found:
+            run.odd = True
             for severity, code, text in run.found:
                 run.report(severity, code, rule.sources[0], text, rule.label)
             run.found.clear()
@@ -101,8 +102,9 @@ def compile_rule(rule: Rule, tools: Tools) -> tuple[Action, Action]:
             run.fired.append(ordinal)
 
     dependent = rule.target in (TIMES if rule.verb == "as" else DEPENDENT)
-    if rule.target in ALSO_READS and not dependent:
-        plain = _fresh(ordinal, _with_fields(read, ALSO_READS[rule.target]), put)
+    others = also_reads(rule.target, rule.options)
+    if others and not dependent:
+        plain = _fresh(ordinal, _with_fields(read, others), put)
     elif dependent:
         plain = _fresh(ordinal, read, put)
     else:
@@ -149,10 +151,9 @@ def _with_fields(read: Convert, others: tuple[int, ...]) -> Convert:
         key = (read, raw, *[fields[n] for n in others if n < count])
         known = run.cache.get(key)
         if known is None:
-            before = len(run.issues)
-            run.timed, run.touched = False, []
+            run.timed, run.odd, run.touched = False, False, []
             value = read(raw, run)
-            if not run.default_delimiters or run.timed or len(run.issues) != before:
+            if not run.default_delimiters or run.timed or run.odd:
                 return value
             known = run.remember(key, (value, run.touched))
         value, touched = known
@@ -177,10 +178,9 @@ def _remembering(rule: Rule, read: Convert, put: Sink) -> Action:
     ordinal = rule.ordinal
 
     def learn(raw: str, run: Run) -> tuple[Any, list[Fragment]]:
-        known = len(run.issues)
-        run.timed, run.touched = False, []
+        run.timed, run.odd, run.touched = False, False, []
         learnt = (read(raw, run), run.touched)
-        if len(run.issues) == known and not run.timed and run.escape not in raw:
+        if not run.odd and not run.timed and run.escape not in raw:
             memo = run.memos[ordinal]
             if len(memo) >= MEMO_LIMIT:
                 memo.clear()

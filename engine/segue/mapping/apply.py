@@ -9,15 +9,17 @@ from typing import Any
 
 from segue.hl7v2.groups import groups
 from segue.hl7v2.message import Message, Segment
+from segue.hl7v2.separators import STANDARD
 from segue.hl7v2.times import offset_of
 from segue.mapping.context import PART2, Context, Mapped
 from segue.mapping.directory import practitioner
 from segue.mapping.identity import patient_identity, visit_identity
 from segue.mapping.load import MappingSet
+from segue.mapping.said import unread
 from segue.mapping.tables import Tools
 from segue.mapping.times import EventTimes
 from segue.mapping.values import Memo, NoMemo, Run
-from segue.mapping.walk import Walk, note_unread
+from segue.mapping.walk import walk
 from segue.model.events import EVENTS, Event
 from segue.model.facts import Fact, Fragment
 from segue.model.issues import Issue
@@ -55,6 +57,8 @@ def apply(
     """
     mapped = Mapped(trace=[] if trace else None)
     run = _run(mapping, message, context)
+    standard = message.separators == STANDARD
+    known = mapping.caches[id(context.site)][3] if standard else None
     directory: dict[str, Fragment] = {}
     run.directory = directory
     header, stated = message.first("MSH"), message.first("EVN")
@@ -75,12 +79,14 @@ def apply(
     unmapped: dict[str, str] = {}
     for segment in message.segments:
         if segment.name in HEADERS:
-            note_unread(segment, plan.structural.get(segment.name, frozenset()), unmapped)
+            reads = plan.structural.get(segment.name, frozenset())
+            for n, raw in unread(segment.fields, reads):
+                unmapped[f"{segment.name}-{n}"] = raw
     for ordinal, (pid, segments) in enumerate(_patients(message)):
         fact = _fact(mapping, event, pid, segments, run, times)
         if fact is None:
             continue
-        Walk(plan, run, fact, trace=mapped.trace, unmapped=unmapped).through(segments)
+        walk(plan, run, fact, segments, unmapped, known=known, trace=mapped.trace)
         _prior(mapping, event, run.segments.get("MRG"), run, fact)
         fact.id = hashlib.blake2b(
             f"{sender}\x1f{control_id}\x1f{digest}\x1f{ordinal}".encode(), digest_size=16

@@ -19,7 +19,7 @@ from segue.mapping.fields import (
     first_of,
     split_field,
 )
-from segue.mapping.functions import ALSO_READS, CHOICES
+from segue.mapping.functions import CHOICES, also_reads
 from segue.mapping.language import MessageMap, Placement, Rule, SegmentMap
 from segue.mapping.tables import Tools
 from segue.mapping.values import Run
@@ -39,6 +39,8 @@ class Program:
         loose: actions on other segments' fields or on the first of several.
         reads: fields of the own segment that any rule, key or condition reads.
         reads_elsewhere: the same of other segments.
+        joins_scope: scope of the map that it joins.
+        adds: elements whose items add up, if a resource is told of more than once.
     """
 
     map: SegmentMap
@@ -57,24 +59,55 @@ class Program:
     needs: tuple[str, ...]
     reads: frozenset[int]
     reads_elsewhere: frozenset[tuple[str, int]]
+    joins_scope: str
+    adds: frozenset[str]
 
 
 @dataclass(slots=True)
 class Option:
-    """One placement of a segment: where it holds, and the programs."""
+    """One placement of a segment: where it holds, and the programs.
+
+    Attributes:
+        reads: fields that are read; reads_without_visit: that are, of a message that
+            speaks of no visit.
+    """
 
     placement: Placement
     condition: Condition | None
     programs: tuple[Program, ...]
     reads: frozenset[int]
+    reads_without_visit: frozenset[int]
+
+
+PATIENT, EVENT, VISIT = 0, 1, 2
+"""What a segment speaks of: a patient, also whether there is a visit, also which one."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """What the meaning of a segment hangs on, besides its own text.
+
+    Attributes:
+        alone: no rule or condition looks at another segment.
+        placed: it matters after which segment it stands.
+        owner: `PATIENT`, `EVENT` or `VISIT`.
+        joins: maps that must have made something, or parts of it say nothing.
+    """
+
+    alone: bool = True
+    placed: bool = False
+    owner: int = PATIENT
+    joins: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class Plan:
     """What happens to each segment of a message structure."""
 
+    name: str
     options: dict[str, tuple[Option, ...]] = field(default_factory=dict)
     structural: dict[str, frozenset[int]] = field(default_factory=dict)
+    readings: dict[str, Reading] = field(default_factory=dict)
 
 
 def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tuple[Rule, str]]]:
@@ -98,7 +131,7 @@ def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tu
             continue
         reads.update(split_field(path)[:2] for path in rule.sources)
         reads.update(split_field(path)[:2] for path in rule.where)
-        reads.update((own, n) for n in ALSO_READS.get(rule.target, ()))
+        reads.update((own, n) for n in also_reads(rule.target, rule.options))
         segment, number, _, _ = split_field(rule.sources[0])
         if len(rule.sources) == 1 and segment == own:
             actions.setdefault(number, []).append(act)
@@ -134,11 +167,19 @@ def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tu
         needs=tuple(segment_map.needs),
         reads=frozenset(n for s, n in reads if s == own),
         reads_elsewhere=frozenset((s, n) for s, n in reads if s != own),
+        joins_scope=segment_map.scope,
+        adds=frozenset(
+            rule.to if "#" in rule.to else f"{rule.to}#{rule.name}"
+            for rule in segment_map.rules.values()
+            if rule.each and "{" not in rule.to
+        ),
     )
     return program, faults
 
 
-def compile_plan(messages: Sequence[MessageMap], programs: Mapping[str, Program]) -> Plan:
+def compile_plan(
+    name: str, messages: Sequence[MessageMap], programs: Mapping[str, Program]
+) -> Plan:
     """The plan of a structure: its placements over those of its message type."""
     placements: dict[str, Placement] = {}
     structural: dict[str, set[int]] = {}
@@ -151,28 +192,49 @@ def compile_plan(messages: Sequence[MessageMap], programs: Mapping[str, Program]
     for program in programs.values():
         for segment, number in program.reads_elsewhere:
             elsewhere.setdefault(segment, set()).add(number)
-    plan = Plan(structural={name: frozenset(numbers) for name, numbers in structural.items()})
+    plan = Plan(name, structural={name: frozenset(numbers) for name, numbers in structural.items()})
     grouped: dict[str, list[Option]] = {}
     for placement in placements.values():
         chosen = tuple(programs[name] for name in placement.use if name in programs)
-        reads: set[int] = {0, *elsewhere.get(placement.segment, ())}
-        reads |= structural.get(placement.segment, set())
+        always = {0, *structural.get(placement.segment, ())}
+        reads = always | elsewhere.get(placement.segment, set())
         reads |= {split_field(path)[1] for path in placement.where}
+        without = always | ({2} if placement.segment == "PV1" else set())
         for program in chosen:
             reads |= program.reads
+            if program.type != "Encounter":
+                without |= program.reads
         grouped.setdefault(placement.segment, []).append(
             Option(
                 placement,
                 compile_condition(placement.where, placement.segment),
                 chosen,
                 frozenset(reads),
+                frozenset(without),
             )
         )
-    for name, options in grouped.items():
+    for segment, options in grouped.items():
         # A placement that says more is tried first; otherwise the order of the file holds.
         options.sort(key=lambda o: (o.condition is None, o.placement.after is None))
-        plan.options[name] = tuple(options)
+        plan.options[segment] = tuple(options)
+        plan.readings[segment] = _reading(segment, options)
     return plan
+
+
+def _reading(segment: str, options: Sequence[Option]) -> Reading:
+    programs = [program for option in options for program in option.programs]
+    owner = PATIENT
+    if any(p.within == "visit" and not p.singleton for p in programs):
+        owner = VISIT
+    elif any(p.type == "Encounter" or "visit" in {p.scope, p.joins_scope} for p in programs):
+        owner = EVENT
+    return Reading(
+        alone=not any(p.reads_elsewhere for p in programs)
+        and all(split_field(path)[0] == segment for o in options for path in o.placement.where),
+        placed=any(option.placement.after is not None for option in options),
+        owner=owner,
+        joins=tuple(sorted({p.joins for p in programs if p.joins})),
+    )
 
 
 def resource_id(program: Program, run: Run, key: str) -> str:

@@ -5,6 +5,7 @@ from the site and its parts), so every message that names one names the same res
 Source: HL7 v2-to-FHIR implementation guide, XCN, XON, PL, DLD.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from segue.mapping.datatypes import DATATYPES as PLAIN_DATATYPES
@@ -110,6 +111,41 @@ def organization(tools: Tools) -> Convert:
         return _refer(made, run)
 
     return convert
+
+
+def practitioner_role(tools: Tools) -> Callable[[Reference, str, str, str, Run], None]:
+    """What a practitioner is in an organization: PractitionerRole, of ROL and PRT.
+
+    It is made where the message says what the practitioner is or whom the practitioner
+    works for, and is keyed by these. The part that is taken in a visit (ROL-3, PRT-4)
+    makes none: it is the participant's type.
+    """
+    works_for, concept = organization(tools), PLAIN_DATATYPES["CWE"](tools)
+    phone = PLAIN_DATATYPES["XTN"](tools)
+
+    def note(who: Reference, provider: str, firm: str, phones: str, run: Run) -> None:
+        if "reference" not in who:
+            return
+        kind = concept(run.first(provider), run) if provider else None
+        employer = works_for(run.first(firm), run) if firm else None
+        if kind is None and employer is None:
+            return
+        elements: dict[str, Any] = {"active": True, "practitioner": who}
+        key = [who["reference"], "", ""]
+        if employer is not None:
+            elements["organization"] = employer
+            key[1] = employer["reference"]
+        if kind is not None:
+            elements["code"] = [kind]
+            first = kind.get("coding", [{}])[0]
+            key[2] = f"{first.get('system', '')}|{first.get('code', kind.get('text', ''))}"
+        told = [t for one in phones.split(run.repetition) if one and (t := phone(one, run))]
+        if told:
+            elements["telecom"] = told
+        made = stable_id("PractitionerRole", *key)
+        _refer((who, Fragment("PractitionerRole", made, "directory", elements)), run)
+
+    return note
 
 
 def place_key(raw: str, run: Run) -> str:

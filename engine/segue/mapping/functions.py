@@ -4,6 +4,7 @@ A function sees the field as sent and, through the run, the other fields of its
 segment. Each one's docstring shows what it makes.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from segue.mapping.clinical_functions import (
@@ -36,6 +37,7 @@ from segue.mapping.visit_functions import (
     performer,
     procedure_code,
     role_participant,
+    role_practitioner,
 )
 
 
@@ -165,6 +167,7 @@ FUNCTIONS: dict[str, Factory] = {
         padded,
         participant,
         role_participant,
+        role_practitioner,
         assigned_place,
         performer,
         reference_to,
@@ -210,11 +213,25 @@ ALSO_READS: dict[str, tuple[int, ...]] = {
     "organization_of_plan": (3, 4),
     "insured_name": (17,),
     "coverage_class": (9, 35),
-    "role_participant": (3, 4, 5, 6, 11, 12),
     "contact": (3, 4, 5, 6, 7, 13),
     "observation_value": (2, 6),
 }
 """Functions that look at other fields of their segment: which ones."""
+
+FIELDS_IN_OPTIONS = frozenset({"role_participant", "role_practitioner"})
+"""Functions whose options are the numbers of the other fields that they look at."""
+
+
+def also_reads(target: str, options: Mapping[str, Any]) -> tuple[int, ...]:
+    """The other fields of its segment that a function looks at.
+
+    >>> also_reads("insured_name", {})
+    (17,)
+    """
+    if target in FIELDS_IN_OPTIONS:
+        return tuple(number for number in options.values() if isinstance(number, int))
+    return ALSO_READS.get(target, ())
+
 
 DEPENDENT = frozenset({"encounter_diagnosis", "reference_to", "nothing", "birth_time", "deceased"})
 """Functions whose value is not that of the field and the site alone."""

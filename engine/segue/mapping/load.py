@@ -12,9 +12,10 @@ from segue.mapping.read import Layer, Reading, known_keys, read_layer
 from segue.mapping.source import Fault, MappingError, did_you_mean, read_file
 from segue.mapping.tables import Tools
 from segue.mapping.values import Memo
+from segue.mapping.walk import Memory, memory
 
 MOST_SITES = 64
-Room = tuple[Any, dict[Any, Any], list[Memo]]
+Room = tuple[Any, dict[Any, Any], list[Memo], Memory]
 
 
 @dataclass(slots=True)
@@ -45,7 +46,7 @@ class MappingSet:
         """Room for what depends on a site's settings; holds them, so their id stays theirs."""
         if len(self.caches) >= MOST_SITES:
             self.caches.clear()
-        room: Room = (settings, {}, [Memo() for _ in self.rules])
+        room: Room = (settings, {}, [Memo() for _ in self.rules], memory())
         self.caches[id(settings)] = room
         return room
 
@@ -98,13 +99,16 @@ def load(core: Path, sites: Sequence[Path] = (), site: str | None = None) -> Map
             reading.faults.append(
                 Fault(rule.place.file, rule.place.line, f"{rule.map}.{rule.name}: {text}")
             )
+    for program in programs.values():
+        if program.joins in programs:
+            program.joins_scope = programs[program.joins].scope
     _check_references(reading)
     if reading.faults:
         raise MappingError(sorted(reading.faults, key=lambda fault: (fault.file, fault.line)))
     plans = {}
     for name in reading.messages:
         family = [reading.messages[n] for n in dict.fromkeys((name.partition("_")[0], name))]
-        plans[name] = compile_plan(family, programs)
+        plans[name] = compile_plan(name, family, programs)
     return MappingSet(
         site=site,
         digest=reading.digest.hexdigest()[:32],

@@ -39,8 +39,8 @@ class Run:
         identity, visit: keys of patient and visit, "" before they are known.
         made: id of what each map made of the running segment.
         memos: per rule, what it made of a raw field before.
-        timed: a time was read; touched: directory resources that were named. Both
-            since a rule last learnt a value.
+        timed: a time was read; odd: something was wrong; touched: directory resources
+            that were named. All since a rule last learnt a value.
     """
 
     __slots__ = (
@@ -62,6 +62,7 @@ class Run:
         "made",
         "memos",
         "never",
+        "odd",
         "offset",
         "repetition",
         "segments",
@@ -113,6 +114,7 @@ class Run:
         self.made: dict[str, str] = {}
         self.memos: Sequence[Memo] = ()
         self.timed = False
+        self.odd = False
         self.touched: list[Fragment] = []
         self.fields: list[str] = []
         self.segments: dict[str, Segment] = {}

@@ -3,7 +3,7 @@
 from typing import Any
 
 from segue.mapping.datatypes import codeable_concept, period_of
-from segue.mapping.directory import location, practitioner
+from segue.mapping.directory import location, practitioner, practitioner_role
 from segue.mapping.tables import NOTHING, Convert, Tools, system_uri, through
 from segue.mapping.values import Run
 
@@ -31,15 +31,49 @@ def participant(tools: Tools, *, type: str, display: str | None = None) -> Conve
     return convert
 
 
-def role_participant(tools: Tools, *, role: int, start: int, end: int) -> Convert:
-    """ROL-4 or PRT-5 as an Encounter participant, with role, start and end of its fields.
+def role_practitioner(tools: Tools, *, provider: int, organization: int, phone: int) -> Convert:
+    """ROL-4 or PRT-5: a reference to the Practitioner; also makes the PractitionerRole.
+
+    The options are the numbers of the fields that say what the practitioner is, for
+    whom, and how to reach the practitioner there.
 
     >>> from segue.mapping.functions import example
-    >>> made = example("role_participant", "77^ATT^AMY", role=3, start=5, end=6)
+    >>> fields = {"provider": 9, "organization": 14, "phone": 12}
+    >>> example("role_practitioner", "77^ATT^AMY", **fields)["display"]
+    'AMY ATT'
+    """
+    person, note = practitioner(tools), practitioner_role(tools)
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        who = person(raw, run)
+        if who is not None:
+            note(who, run.field(provider), run.field(organization), run.field(phone), run)
+        return who  # type: ignore[no-any-return]
+
+    return convert
+
+
+def role_participant(
+    tools: Tools,
+    *,
+    role: int,
+    start: int,
+    end: int,
+    provider: int,
+    organization: int,
+    phone: int,
+) -> Convert:
+    """ROL-4 or PRT-5 as an Encounter participant, with role, start and end of its fields.
+
+    Also makes the PractitionerRole, as `role_practitioner` does.
+
+    >>> from segue.mapping.functions import example
+    >>> fields = {"role": 3, "start": 5, "end": 6, "provider": 9, "organization": 14, "phone": 12}
+    >>> made = example("role_participant", "77^ATT^AMY", **fields)
     >>> made["individual"]["display"]
     'AMY ATT'
     """
-    person = practitioner(tools)
+    person = role_practitioner(tools, provider=provider, organization=organization, phone=phone)
     types = tools.tables.get("HL70443_ParticipationType")
     kind = through(types, tools, "keep", "CodeableConcept", None) if types else None
 

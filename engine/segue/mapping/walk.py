@@ -1,243 +1,194 @@
-"""The segments of one patient through their programs, into the fragments of a fact.
+"""The segments of one patient, and what they say together: the fragments of a fact.
 
-One pass over the populated fields of each segment; what no rule reads is noted.
+What a segment said before, of the same patient, is looked up instead of worked out;
+so is what the same segments said together. The results are then the very same objects,
+by which the floors above see without comparing that nothing new was said.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterable
+from typing import NamedTuple
 
-from segue.hl7v2.message import NULL, Segment
-from segue.mapping.compile import ANCHORS, Option, Plan, Program, resource_id
+from segue.hl7v2.message import Segment
+from segue.mapping.compile import ANCHORS, Option, Plan, Reading
 from segue.mapping.context import Step
 from segue.mapping.fields import Elements
-from segue.mapping.language import Rule
+from segue.mapping.memo import Recent
+from segue.mapping.said import Hearing, Part, Said, add
 from segue.mapping.values import Run
 from segue.model.facts import Fact, Fragment
 from segue.model.identity import stable_id
 
-NEW: Any = "new"
-"""Scope of a fragment that no fact holds yet."""
+MOST_SEGMENTS = (9_000, 2_500, 2_500)
+"""Segments that a mapping remembers for a site, about 4 kB each.
+
+Of a patient, of an event, of a visit: the latter two change with most messages, and
+must not push out what the patient's next message repeats.
+"""
+MOST_TOGETHER = 3_000
+"""The same of what segments say together, which is mostly made of the former."""
+
+_UNREAD = Reading()
 
 
-class Walk:
-    """One patient group of a message on its way to a fact.
+class Memory(NamedTuple):
+    """What was said before.
 
     Attributes:
-        made: fragments by type and id; the patient's and the visit's have the id "".
-        joined: what each map made last; maps that join it add to it.
-        trace: what each rule did, where asked for.
-        unmapped: name and value of populated fields that no rule read.
+        said: for `PATIENT`, `EVENT` and `VISIT`, by text of the segment and by what
+            else it hangs on.
+        together: by owner and by what its segments said, in order.
     """
 
-    __slots__ = ("fact", "joined", "made", "number", "plan", "run", "trace", "unmapped")
-
-    def __init__(
-        self,
-        plan: Plan,
-        run: Run,
-        fact: Fact,
-        *,
-        trace: list[Step] | None,
-        unmapped: dict[str, str],
-    ) -> None:
-        self.plan = plan
-        self.run = run
-        self.fact = fact
-        self.trace = trace
-        self.unmapped = unmapped
-        self.joined: dict[str, Fragment] = {}
-        self.number = 1
-        patient = Fragment("Patient", stable_id("Patient", fact.identity), "person", {})
-        self.made: dict[tuple[str, str], Fragment] = {("Patient", ""): patient}
-        fact.person.append(patient)
-        if fact.about_visit:
-            visit = stable_id("Encounter", fact.visit) if fact.visit else ""
-            encounter = self.made["Encounter", ""] = Fragment("Encounter", visit, "visit", {})
-            fact.stay.append(encounter)
-
-    def through(self, segments: list[Segment]) -> None:
-        """Map the segments, in order."""
-        run, plan, about_visit = self.run, self.plan, self.fact.about_visit
-        counts: dict[str, int] = {}
-        anchor = ""
-        for segment in segments:
-            name = segment.name
-            counts[name] = self.number = counts.get(name, 0) + 1
-            if name in ANCHORS:
-                anchor = name
-            run.fields = fields = segment.fields
-            option = self._option(plan.options.get(name), anchor)
-            if option is None:
-                note_unread(
-                    segment, plan.structural.get(name, frozenset()), self.unmapped, self.number
-                )
-                continue
-            populated = [n for n, raw in enumerate(fields) if raw]
-            run.made = {}
-            reads = option.reads
-            for program in option.programs:
-                if program.type == "Encounter" and not about_visit:
-                    reads = self._without_visit(option)
-                    continue
-                fragment = self._target(program)
-                if fragment is None:
-                    continue
-                if self.trace is None:
-                    _fill(program, populated, run, fragment.elements)
-                else:
-                    self._fill_traced(program, populated, fragment)
-                if fragment.scope == NEW:
-                    self._keep(program, fragment)
-            if not reads.issuperset(populated):
-                note_unread(segment, reads, self.unmapped, self.number)
-
-    def _option(self, options: tuple[Option, ...] | None, anchor: str) -> Option | None:
-        for option in options or ():
-            after = option.placement.after
-            if (after is None or after == anchor) and (
-                option.condition is None or option.condition(self.run.fields, self.run)
-            ):
-                return option
-        return None
-
-    def _target(self, program: Program) -> Fragment | None:
-        """The fragment that a program fills: the patient's, the visit's, a known or new one."""
-        run = self.run
-        key = program.key(run.fields, run) if program.key is not None else ""
-        if program.singleton or program.joins:
-            if key:
-                run.made["key"] = f"key/{stable_id('key', key)}"
-            if program.singleton:
-                return self.made[program.type, ""]
-            return self.joined.get(program.joins)
-        if program.key is not None and not key:
-            fields, blank = run.fields, run.blank
-            if any(n < len(fields) and fields[n].strip(blank) for n in program.actions):
-                self._incomplete(program, "identifying field")
-            return None
-        fragment_id = resource_id(program, run, key)
-        known = self.made.get((program.type, fragment_id))
-        if known is None:
-            known = Fragment(program.type, fragment_id, NEW, dict(program.defaults))
-        run.made[program.map.name] = f"{program.type}/{fragment_id}"
-        return known
-
-    def _keep(self, program: Program, fragment: Fragment) -> None:
-        """Add a new fragment to the fact, if it has what its resource needs."""
-        out, name, fact = fragment.elements, program.map.name, self.fact
-        if len(out) == len(program.defaults):
-            self.run.made.pop(name, None)
-            return
-        for need in program.needs:
-            if not (out.get(need) or _has(out, need)):
-                self.run.made.pop(name, None)
-                self._incomplete(program, need)
-                return
-        visit_scoped = program.scope == "visit" and fact.about_visit
-        fragment.scope = "visit" if visit_scoped else "person"
-        self.made[fragment.type, fragment.id] = self.joined[name] = fragment
-        (fact.stay if visit_scoped else fact.person).append(fragment)
-
-    def _incomplete(self, program: Program, what: str) -> None:
-        self.run.report(
-            "warning",
-            "incomplete",
-            program.segment,
-            f"no {what}; the {program.type} is left out",
-            f"{program.map.place.layer}/{program.map.name}",
-        )
-
-    def _without_visit(self, option: Option) -> frozenset[int]:
-        """What was read of a segment whose visit maps did not run."""
-        segment = option.placement.segment
-        reads = {0, *self.plan.structural.get(segment, ())}
-        if segment == "PV1":
-            reads.add(2)
-        for program in option.programs:
-            if program.type != "Encounter":
-                reads |= program.reads
-        return frozenset(reads)
-
-    def _fill_traced(self, program: Program, populated: list[int], fragment: Fragment) -> None:
-        run = self.run
-        fields, blank = run.fields, run.blank
-        for n in populated:
-            raw, null = fields[n], not fields[n].strip(blank)
-            if null and NULL not in raw:
-                continue
-            actions = (program.nulls if null else program.actions).get(n, ())
-            for rule, act in zip(program.rules.get(n, ()), actions, strict=True):
-                self._traced(rule, raw, act, fragment)
-        for rule, read, act, clear in program.loose:
-            raw = read(fields, run)
-            if raw.strip(blank):
-                self._traced(rule, raw, act, fragment)
-            elif NULL in raw:
-                self._traced(rule, raw, clear, fragment)
-
-    def _traced(
-        self, rule: Rule, raw: str, act: Callable[[str, Run, Elements], None], fragment: Fragment
-    ) -> None:
-        run, out = self.run, fragment.elements
-        fresh: Elements = {}
-        details, labels = dict(run.details), list(run.labels)
-        act(raw, run, fresh)
-        told = dict(fresh)
-        told |= {f"details.{k}": v for k, v in run.details.items() if details.get(k) != v}
-        if len(run.labels) > len(labels):
-            told["labels"] = run.labels[-1]
-        step = Step(
-            field=" | ".join(rule.sources),
-            number=self.number,
-            raw=raw,
-            rule=rule.label,
-            file=rule.place.file,
-            line=rule.place.line,
-            verb=f"{rule.verb} {rule.target}",
-            resource=f"{fragment.type}/{fragment.id}",
-            element="",
-            value=None,
-        )
-        assert self.trace is not None
-        for element, value in told.items():
-            self.trace.append(replace(step, element=element, value=value))
-        for element, value in fresh.items():
-            held = out.get(element)
-            out[element] = held + value if isinstance(held, list) and value else value
+    said: tuple[Recent[tuple[str, str, str, str], Said], ...]
+    together: Recent[tuple[object, ...], list[Fragment]]
 
 
-def _fill(program: Program, populated: list[int], run: Run, out: Elements) -> None:
-    actions, blank, fields = program.actions, run.blank, run.fields
-    for n in populated:
-        if n in actions:
-            raw = fields[n]
-            if raw[0] in blank and not raw.strip(blank):
-                if NULL in raw:
-                    for clear in program.nulls[n]:
-                        clear(raw, run, out)
-            else:
-                for act in actions[n]:
-                    act(raw, run, out)
-    for _, read, act, clear in program.loose:
-        raw = read(fields, run)
-        if raw:
-            if raw.strip(blank):
-                act(raw, run, out)
-            elif NULL in raw:
-                clear(raw, run, out)
+def memory() -> Memory:
+    """An empty one."""
+    return Memory(tuple(Recent(most) for most in MOST_SEGMENTS), Recent(MOST_TOGETHER))
 
 
-def _has(out: Elements, need: str) -> bool:
-    prefix = need + "#"
-    return any(value for element, value in out.items() if element.startswith(prefix))
-
-
-def note_unread(
-    segment: Segment, reads: frozenset[int], unmapped: dict[str, str], number: int = 1
+def walk(
+    plan: Plan,
+    run: Run,
+    fact: Fact,
+    segments: list[Segment],
+    unmapped: dict[str, str],
+    *,
+    known: Memory | None,
+    trace: list[Step] | None = None,
 ) -> None:
-    """Note the populated fields of a segment that are not among those read."""
-    name = segment.name if number == 1 else f"{segment.name}[{number}]"
-    for n, raw in enumerate(segment.fields):
-        if raw and n and n not in reads and raw.strip('^~&\\ "\t'):
-            unmapped[f"{name}-{n}"] = raw
+    """Map the segments of a patient group into a fact.
+
+    Args:
+        plan: of the message's structure.
+        run: with identity and visit of the group; the fact's details, labels and rules
+            are left there.
+        fact: gets its fragments.
+        segments: in order.
+        unmapped: gets name and value of populated fields that no rule reads.
+        known: None: work everything out.
+        trace: what each rule did, where asked for; nothing is then looked up.
+    """
+    about_visit = fact.about_visit
+    heard: list[Said] = []
+    standing: dict[str, str] = {}
+    hearing = Hearing(run, about_visit, standing, trace)
+    # By PATIENT, EVENT and VISIT; a carriage return is in no part of these.
+    patient = f"{plan.name}\r{run.offset}\r{fact.identity}"
+    event = f"{patient}\r{about_visit}"
+    owners = patient, event, f"{event}\r{fact.visit}"
+    remembers = known is not None and trace is None
+    counts: dict[str, int] = {}
+    anchor = ""
+    for segment in segments:
+        name = segment.name
+        counts[name] = number = counts.get(name, 0) + 1
+        if name in ANCHORS:
+            anchor = name
+        reading = plan.readings.get(name, _UNREAD)
+        said = None
+        # Escapes may hang on the message's character set.
+        if remembers and reading.alone and run.escape not in segment.line:
+            place = (
+                segment.line,
+                owners[reading.owner],
+                anchor if reading.placed else "",
+                ",".join([n for n in reading.joins if n in standing]) if reading.joins else "",
+            )
+            said = known.said[reading.owner].get(place)  # type: ignore[union-attr]
+        else:
+            place = None
+        if said is None:
+            hearing.number = number
+            option = _option(plan.options.get(name), anchor, segment, run)
+            said = hearing.hear(segment, option, plan.structural.get(name, frozenset()))
+            if place is not None:
+                known.said[reading.owner].put(place, said)  # type: ignore[union-attr]
+        heard.append(said)
+        if said.makes:
+            standing.update(said.makes)
+        if said.unread:
+            if number == 1:
+                unmapped.update(said.unmapped)
+            else:
+                unmapped.update((f"{name}[{number}]-{n}", raw) for n, raw in said.unread)
+    _note(heard, run)
+    recall = known.together if remembers else None  # type: ignore[union-attr]
+    fact.person = _together(
+        ("Patient", fact.identity), [said for said in heard if said.person], "person", recall
+    )
+    if about_visit:
+        fact.stay = _together(
+            ("Encounter", fact.visit or ""), [said for said in heard if said.stay], "visit", recall
+        )
+
+
+def _note(heard: Iterable[Said], run: Run) -> None:
+    """What segments say beside resources."""
+    details, labels, fired, directory = run.details, run.labels, run.fired, run.directory
+    for said in heard:
+        fired += said.fired
+        if said.details:
+            details.update(said.details)
+        if said.directory:
+            directory.update(said.directory)
+        if said.labels:
+            labels += [label for label in said.labels if label not in labels]
+        for issue in said.issues:
+            run.report(issue.severity, issue.code, issue.where, issue.text, issue.rule)
+
+
+def _option(
+    options: tuple[Option, ...] | None, anchor: str, segment: Segment, run: Run
+) -> Option | None:
+    for option in options or ():
+        after = option.placement.after
+        if (after is None or after == anchor) and (
+            option.condition is None or option.condition(segment.fields, run)
+        ):
+            return option
+    return None
+
+
+def _together(
+    owner: tuple[str, str],
+    heard: list[Said],
+    scope: str,
+    known: Recent[tuple[object, ...], list[Fragment]] | None,
+) -> list[Fragment]:
+    """The fragments of a person or a visit; the Patient or Encounter comes first."""
+    key = (*owner, *heard)
+    made = known.get(key) if known is not None else None
+    if made is None:
+        made = _fragments(owner, [p for said in heard for p in said.parts if p.scope == scope])
+        if known is not None:
+            known.put(key, made)
+    return made
+
+
+def _fragments(owner: tuple[str, str], parts: list[Part]) -> list[Fragment]:
+    kind, key = owner
+    own = stable_id(kind, key) if key else ""
+    first = Fragment(kind, own, "person" if kind == "Patient" else "visit", {})
+    made: dict[tuple[str, str], Fragment] = {(kind, ""): first}
+    joined: dict[str, tuple[str, str]] = {}
+    private: set[tuple[str, str]] = set()
+    for part in parts:
+        place = joined.get(part.joins) if part.joins else part.key
+        if place is None:
+            continue
+        held = made.get(place)
+        if held is None:
+            if part.whole is not None:
+                made[place] = part.whole
+                joined[part.program.map.name] = place
+        elif not held.elements:
+            made[place] = Fragment(held.type, held.id, held.scope, part.told)
+        else:
+            # What a segment says is shared; the first addition makes a copy.
+            elements: Elements = held.elements if place in private else {**held.elements}
+            private.add(place)
+            add(elements, part.told, part.program.adds)
+            made[place] = Fragment(held.type, held.id, held.scope, elements)
+    return list(made.values())

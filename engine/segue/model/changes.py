@@ -24,9 +24,12 @@ class SearchTerms:
     strings: tuple[tuple[int, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Head:
-    """The current version of a stored resource.
+    """The current version of a stored resource; a value, never changed in place.
+
+    It is not frozen, and neither is `Write`: a message makes twenty of them, and to make
+    a frozen one takes three times as long.
 
     Attributes:
         pk: internal number of the resource.
@@ -48,9 +51,9 @@ class Head:
     owner: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Write:
-    """One new version of one resource.
+    """One new version of one resource; a value, never changed in place.
 
     Attributes:
         pk: of the resource; a fresh one from the store where `base` is None.

@@ -5,13 +5,15 @@ person's revision, and a chart that lost is dropped and read again.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from segue.care.person_view import Views, person_view
 from segue.care.states import PersonState, VisitState
+from segue.care.view import CareSetting, Person
 from segue.model.changes import Head
 from segue.model.identity import ResourceKey
 
@@ -55,6 +57,10 @@ class Chart:
         changed, gone: keys of visits that must be written, or deleted.
         claimed: identities that lead here from now on.
         into: the person that this one was merged into.
+        views: what protocols see of visits, as they were looked at before.
+        sight: the person's state, and what protocols see of the person in it.
+        episodes: the EpisodeOfCare that the stored Encounter of each visit names; None:
+            not known here.
     """
 
     pk: int
@@ -71,11 +77,26 @@ class Chart:
     gone: set[str] = field(default_factory=set)
     claimed: set[str] = field(default_factory=set)
     into: int | None = None
+    views: Views = field(default_factory=dict)
+    sight: tuple[PersonState, Person] | None = None
+    episodes: Mapping[str, str] | None = None
+
+    def view(self, setting: CareSetting) -> Person:
+        """The person as protocols see them; made once for each state of the person.
+
+        Every fact makes a new state of the person, and every change of a visit comes
+        with a fact; so the state stands for its visits too.
+        """
+        if self.sight is None or self.sight[0] is not self.person:
+            view = person_view(self.person, self.visits, setting, self.views)
+            self.sight = (self.person, view)
+        return self.sight[1]
 
     def copy(self) -> "Chart":
         """A copy that can be changed without the original noticing.
 
-        States are values: folding replaces them and never changes them in place.
+        States are values: folding replaces them and never changes them in place. The
+        views are shared, for each goes with the state that it was made of.
         """
         return Chart(
             self.pk,
@@ -92,6 +113,9 @@ class Chart:
             set(self.gone),
             set(self.claimed),
             self.into,
+            self.views,
+            self.sight,
+            self.episodes,
         )
 
     def committed(self) -> "Chart":
@@ -178,7 +202,8 @@ class Directory:
         elements, recorded = known
         if register[1] <= recorded:
             return False
-        return register[0] != elements or register[1][0] - recorded[0] > DAY_US
+        same = register[0] is elements or register[0] == elements
+        return not same or register[1][0] - recorded[0] > DAY_US
 
     def learn(self, rows: dict[ResourceKey, Register]) -> None:
         """Note what was committed."""

@@ -16,19 +16,6 @@ from segue.model.issues import Issue
 
 Resource = dict[str, Any]
 
-RETRACTED: Mapping[str, str] = {
-    "Encounter": "entered-in-error",
-    "EpisodeOfCare": "entered-in-error",
-    "CarePlan": "entered-in-error",
-    "Task": "cancelled",
-}
-"""Types that are not deleted when the fold yields them no more, and how they end."""
-
-ENDED: frozenset[str] = frozenset(
-    {"completed", "cancelled", "failed", "rejected", "entered-in-error"}
-)
-"""Task states after which nothing changes any more."""
-
 TAG = {"system": "urn:segue:tag", "code": "retracted"}
 """Marks what the fold yields no more."""
 
@@ -165,25 +152,13 @@ def deletion(key: ResourceKey, head: Head, owner: int | None) -> Write:
     )
 
 
-def retracted(resource: Resource) -> Resource | None:
-    """What becomes of a stored resource that the fold yields no more.
+def retracted(encounter: Resource) -> Resource:
+    """What becomes of a stored Encounter that the fold yields no more.
 
-    None: it stays as it is, because it has ended already. Types that are not in
-    `RETRACTED` are deleted instead.
-
-    >>> retracted({"resourceType": "Task", "status": "completed"}) is None
-    True
     >>> retracted({"resourceType": "Encounter", "status": "finished"})["status"]
     'entered-in-error'
     """
-    kind = resource["resourceType"]
-    if kind == "Task" and resource.get("status") in ENDED:
-        return None
-    meta = dict(resource.get("meta") or {})
+    meta = dict(encounter.get("meta") or {})
     tags = [tag for tag in meta.get("tag", ()) if tag != TAG]
-    ended = {**resource, "status": RETRACTED[kind], "meta": {**meta, "tag": [*tags, TAG]}}
-    if kind == "Task":
-        ended["statusReason"] = {
-            "coding": [{"system": "urn:segue:task-reason", "code": "superseded"}]
-        }
-    return ended
+    meta["tag"] = [*tags, TAG]
+    return {**encounter, "status": "entered-in-error", "meta": meta}

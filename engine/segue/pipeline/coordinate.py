@@ -10,13 +10,13 @@ from hashlib import blake2b
 import msgspec
 
 from segue.care.consent import labels
-from segue.care.coordinate import coordinate
-from segue.care.person_view import person_view
+from segue.care.coordinate import coordinate, relevant
 from segue.model.instants import Moment, rfc3339
 from segue.pipeline.charts import Chart
 from segue.pipeline.compare import Resource, key_of, parse_key
 from segue.pipeline.owned import with_words
 from segue.pipeline.record import Recorder
+from segue.pipeline.refold import regroup
 
 _ENCODER = msgspec.msgpack.Encoder(decimal_format="number")
 
@@ -44,11 +44,13 @@ def coordinate_person(recorder: Recorder, chart: Chart, *, stirred: bool = True)
     due = margin.wake is not None and margin.wake <= draft.now
     if margin.seen and not stirred and not due:
         return False
-    view = person_view(chart.person, chart.visits, hub.setting)
-    seen = blake2b(_ENCODER.encode(view), digest_size=16, key=hub.rules_digest).digest()
+    view = chart.view(hub.setting)
+    told = _ENCODER.encode(relevant(view))
+    seen = blake2b(told, digest_size=16, key=hub.rules_digest).digest()
     if seen == margin.seen and not due:
         hub.stages.end("care")
         return False
+    regroup(recorder, chart)
     now = Moment(rfc3339(draft.now), draft.now)
     care = coordinate(view, now, hub.setting, hub.protocols)
     resources = [
@@ -73,7 +75,7 @@ def coordinate_person(recorder: Recorder, chart: Chart, *, stirred: bool = True)
     if wake is not None and wake <= draft.now:
         wake = draft.now + RETRY_US
     chart.margin = replace(chart.margin, seen=seen, wake=wake, care=tuple(sorted(after)))
-    recorder.retire(chart, {parse_key(reference) for reference in before - after})
+    recorder.retire(chart, {parse_key(reference) for reference in before - after}, view)
     recorder.revive(chart, keys)
     chart.touched = True
     return True

@@ -12,19 +12,16 @@ idempotency key. Source: docs/architecture.md, "Outbound".
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from math import inf
-from threading import Event
-from typing import Any, Literal, TypeVar, assert_never
+from typing import assert_never
 
 import structlog
 from tenacity import RetryCallState, Retrying, wait_random_exponential
 
 from segue.model.deliveries import (
-    Category,
     Outcome,
     Parcel,
     QueuedDelivery,
@@ -34,24 +31,14 @@ from segue.model.deliveries import (
 )
 from segue.pipeline.breaker import Breaker
 from segue.pipeline.faults import described
-from segue.pipeline.lanes import Held, Lanes, Progress
+from segue.pipeline.lanes import Held, Lanes
 from segue.pipeline.metrics import Metrics, NoMetrics
+from segue.pipeline.partitions import PEER, POLL_SECONDS, InStore, Partitions
 from segue.pipeline.ports import Bodies, Destination, Outbox
-from segue.store.records import Lease, RevisionConflict, Setback, Settlement
-from segue.store.wake import Bell
 
-T = TypeVar("T")
-
-SETTLE_SECONDS = 0.05
-POLL_SECONDS = 0.25
-LEASE_SECONDS = 3.0
-REVIEW_SECONDS = 2.0
 LINGER_SECONDS = 0.05
-READ_AHEAD = 400
 
 log = structlog.get_logger(__name__)
-
-_PEER: frozenset[Category | None] = frozenset({"unreachable", "timeout", "unauthorised"})
 
 KEPT_BACK = RetryLater("conflict", "kept back behind one that was not delivered", None, 0.0)
 """Was not tried: goes back to its lane and counts no attempt. So does every RetryLater
@@ -105,15 +92,6 @@ class ReceiptNote:
 
 
 @dataclass(slots=True)
-class _Partition:
-    lease: Lease
-    progress: Progress
-    pending: Settlement
-    rows: int = 0
-    dry: bool = False
-
-
-@dataclass(slots=True)
 class _Flight:
     """Whether parcels are under way, and since when something waits."""
 
@@ -133,7 +111,7 @@ class Sender:
         destination: Destination,
         outbox: Outbox,
         bodies: Bodies,
-        in_store: Callable[[Callable[[], Any]], Awaitable[Any]],
+        in_store: InStore,
         *,
         retry: Retry | None = None,
         clock_us: Callable[[], int],
@@ -162,11 +140,9 @@ class Sender:
                 since a delivery was queued says nothing.
         """
         self._destination = destination
-        self._outbox = outbox
         self._bodies = bodies
         self._in_store = in_store
         self._retry = retry or Retry()
-        self._clock_us = clock_us
         self._wall_us = wall_us
         self._records = records
         self._codes_of = codes_of
@@ -174,14 +150,20 @@ class Sender:
         self._breaker = breaker or Breaker()
         self._simulated = simulated
         self._lanes = Lanes()
-        self._partitions: dict[str, _Partition] = {}
+        self._partitions = Partitions(
+            destination.name,
+            outbox,
+            self._lanes,
+            in_store,
+            clock_us=clock_us,
+            wall_us=wall_us,
+            first=self._record,
+        )
         self._flight = _Flight()
         self._notes: list[ReceiptNote] = []
         self._failing_since: dict[int, float] = {}
         self._bell = asyncio.Event()
         self._stopping = False
-        self._leased_at = self._reviewed_at = self._settled_at = self._polled_at = -inf
-        self._unsettled = False
         self.sent = 0
 
     @property
@@ -191,8 +173,7 @@ class Sender:
 
     def wake(self) -> None:
         """There may be something new in the outbox."""
-        for partition in self._partitions.values():
-            partition.dry = False
+        self._partitions.ring()
         self._bell.set()
 
     def stop(self) -> None:
@@ -205,128 +186,23 @@ class Sender:
         try:
             while not self._stopping:
                 try:
-                    await self._keep_leases()
-                    await self._review()
-                    await self._read_ahead()
+                    await self._partitions.keep()
+                    await self._partitions.review()
+                    if not (self._breaker.is_open and self._lanes.held):
+                        await self._partitions.read()
                     self._dispatch()
                     await self._rest()
-                    await self._settle()
+                    await self._partitions.settle()
                 except Exception as error:  # noqa: BLE001 - the store may come back
                     name = self._destination.name
                     log.error("sender.failed", destination=name, **described(error))  # noqa: TRY400
-                    await self._start_over()
+                    self._partitions.start_over()
+                    await asyncio.sleep(1.0)
         finally:
             if self._flight.parcels:
                 await asyncio.wait(self._flight.parcels)
-            await self._settle(force=True)
+            await self._partitions.settle(force=True)
             await self._destination.close()
-
-    async def _start_over(self) -> None:
-        """The store failed: forget what was read, so that it is read and sent again."""
-        for key in list(self._partitions):
-            self._lose(key)
-        self._leased_at = -inf
-        self._unsettled = False
-        await asyncio.sleep(1.0)
-
-    # --- leases and reading --------------------------------------------------------------
-
-    async def _keep_leases(self) -> None:
-        now = time.monotonic()
-        if now - self._leased_at < LEASE_SECONDS:
-            return
-        self._leased_at = now
-        name = self._destination.name
-        found = await self._in_store(lambda: self._outbox.lease(name))
-        leases: dict[str, Lease] = {lease.partition: lease for lease in found}
-        for key in [key for key in self._partitions if key not in leases]:
-            self._lose(key)
-        for key, lease in leases.items():
-            known = self._partitions.get(key)
-            if known is None or known.lease.token != lease.token:
-                if known is not None:
-                    self._lose(key)
-                self._partitions[key] = _Partition(lease, Progress(lease.cursor), Settlement(lease))
-                await self._reload(key, fresh=True)
-
-    def _lose(self, key: str) -> None:
-        del self._partitions[key]
-        self._lanes.forget(key)
-        log.warning("lease.lost", destination=self._destination.name, partition=key)
-
-    async def _review(self) -> None:
-        """See what operators decided about deliveries with rows."""
-        now = time.monotonic()
-        if now - self._reviewed_at < REVIEW_SECONDS:
-            return
-        self._reviewed_at = now
-        await self._settle(force=True)
-        for key in list(self._partitions):
-            await self._reload(key)
-
-    async def _reload(self, key: str, *, fresh: bool = False) -> None:
-        """Read the rows of a partition.
-
-        Args:
-            key: the partition.
-            fresh: it was leased just now: what waits because the peer did not answer
-                the sender before is due at once.
-        """
-        partition = self._partitions[key]
-        setbacks = await self._in_store(lambda: self._outbox.setbacks(partition.lease))
-        if not setbacks and not partition.rows:
-            return
-        partition.rows = len(setbacks)
-        now, wall = time.monotonic(), self._wall_us()
-        lanes: dict[int, tuple[list[Held], float]] = {}
-        for setback in setbacks:
-            number = setback.queued.delivery.lane
-            if number not in lanes:
-                due = 0.0
-                if setback.state == "dead":
-                    due = inf
-                elif fresh and setback.category in _PEER:
-                    due = 0.0
-                elif setback.not_before is not None and setback.not_before > wall:
-                    due = now + (setback.not_before - wall) / 1e6
-                lanes[number] = ([], due)
-            held, due = lanes[number]
-            if due != inf:
-                alone = bool(setback.status and setback.status >= 500)
-                held.append(Held(setback.queued, key, setback.attempts, row=True, alone=alone))
-        pending = partition.pending
-        moved = {queued.delivery.lane for queued, _, _ in pending.sent}
-        moved |= {setback.queued.delivery.lane for setback in pending.setbacks}
-        self._lanes.reload(key, lanes, moved)
-
-    async def _read_ahead(self) -> None:
-        now = time.monotonic()
-        if now - self._polled_at >= POLL_SECONDS:
-            self._polled_at = now
-            for partition in self._partitions.values():
-                partition.dry = False
-        if self._breaker.is_open and self._lanes.held:
-            return
-        wanted = [
-            (key, partition.lease, partition.progress.read_to)
-            for key, partition in self._partitions.items()
-            if not partition.dry and partition.progress.unsettled <= READ_AHEAD // 2
-        ]
-        if not wanted:
-            return
-        outbox = self._outbox
-
-        def read() -> list[tuple[str, list[QueuedDelivery]]]:
-            return [(key, outbox.read(lease, to, READ_AHEAD)) for key, lease, to in wanted]
-
-        for key, found in await self._in_store(read):
-            partition = self._partitions[key]
-            partition.dry = len(found) < READ_AHEAD
-            if found:
-                held = [Held(queued, key, queued.attempts) for queued in found]
-                partition.progress.read([one.spot for one in held])
-                for one in self._lanes.add(held):
-                    self._block(one)
 
     # --- sending -------------------------------------------------------------------------
 
@@ -490,27 +366,19 @@ class Sender:
                     outcome.receipt.at, class_code, type_code, delivery.lane,
                 )
             )  # fmt: skip
-        partition = self._partitions.get(one.partition)
-        if partition is None:
-            return
-        if one.row:
-            partition.rows -= 1
-            pending = partition.pending
-            pending.setbacks = [s for s in pending.setbacks if s.queued.id != one.queued.id]
-        partition.pending.sent.append((one.queued, outcome.receipt, one.attempts + 1))
-        partition.progress.over(one.spot)
-        self._unsettled = True
+        self._partitions.sent(one, outcome.receipt)
 
     def _delay(self, back: list[Held], outcome: RetryLater, now: float) -> None:
         one = back[0]
         seconds = max(self._retry.seconds(one.attempts), outcome.after_seconds or 0.0)
-        if outcome.category in _PEER:
+        if outcome.category in PEER:
             # The breaker spares the peer; the delivery need not wait long by itself.
             seconds = min(seconds, self._breaker.ceiling)
         due = now + seconds
-        self._setback(one, "delayed", outcome, self._wall_us() + int(seconds * 1e6))
+        not_before = self._wall_us() + int(seconds * 1e6)
+        self._partitions.set_back(one, "delayed", outcome, not_before)
         for stuck in self._lanes.done(one.queued.delivery.lane, back, due):
-            self._block(stuck)
+            self._partitions.set_back(stuck, "blocked")
         log.info(
             "delivery.delayed",
             delivery=one.queued.id,
@@ -524,9 +392,9 @@ class Sender:
     def _die(self, back: list[Held], outcome: RetryLater | Refused) -> None:
         one = back[0]
         self._failing_since.pop(one.queued.id, None)
-        self._setback(one, "dead", outcome, None)
+        self._partitions.set_back(one, "dead", outcome)
         for stuck in self._lanes.done(one.queued.delivery.lane, back, inf):
-            self._block(stuck)
+            self._partitions.set_back(stuck, "blocked")
         log.warning(
             "delivery.refused",
             delivery=one.queued.id,
@@ -543,31 +411,6 @@ class Sender:
         if not self._simulated:
             age = max(age, (self._wall_us() - one.queued.created) / 1e6)
         return age > self._retry.give_up.total_seconds()
-
-    def _block(self, one: Held) -> None:
-        self._setback(one, "blocked", None, None)
-
-    def _setback(
-        self,
-        one: Held,
-        state: Literal["delayed", "blocked", "dead"],
-        outcome: RetryLater | Refused | None,
-        not_before: int | None,
-    ) -> None:
-        partition = self._partitions.get(one.partition)
-        if partition is None:
-            return
-        if not one.row:
-            one.row = True
-            partition.rows += 1
-        category, status, text = (
-            (outcome.category, outcome.status, outcome.reason) if outcome else (None, None, None)
-        )
-        partition.pending.setbacks.append(
-            Setback(one.queued, state, one.attempts, not_before, category, status, text)
-        )
-        partition.progress.over(one.spot)
-        self._unsettled = True
 
     def _judge_peer(self, outcomes: Sequence[Outcome], now: float) -> None:
         tried = [o for o in outcomes if not (isinstance(o, RetryLater) and o.after_seconds == 0.0)]
@@ -589,40 +432,21 @@ class Sender:
                     status=down[0].status,
                 )
 
-    # --- settling ------------------------------------------------------------------------
+    # --- time ----------------------------------------------------------------------------
 
-    async def _settle(self, *, force: bool = False) -> None:
-        now = time.monotonic()
-        if not self._unsettled or (not force and now - self._settled_at < SETTLE_SECONDS):
-            return
-        self._settled_at = now
-        self._unsettled = False
-        at = self._clock_us()
-        settlements = []
-        for partition in self._partitions.values():
-            pending = partition.pending
-            if pending.sent or pending.setbacks:
-                pending.cursor = partition.progress.cursor
-                pending.at = at
-                settlements.append(pending)
-                partition.pending = Settlement(partition.lease)
-        notes, self._notes = self._notes, []
-
-        def write() -> list[str]:
-            if notes and self._records is not None:
-                self._records(notes)
-            return _settle(self._outbox, settlements)
-
-        for key in await self._in_store(write):
-            if key in self._partitions:
-                self._lose(key)
+    def _record(self) -> Callable[[], None] | None:
+        """Tells of receipts before they are settled: after a crash in between, again."""
+        notes, record = self._notes, self._records
+        if record is None or not notes:
+            return None
+        self._notes = []
+        return lambda: record(notes)
 
     async def _rest(self) -> None:
         """Wait for a ring, a landing, or the next thing that is due by time."""
         now = time.monotonic()
         until = POLL_SECONDS
-        if self._unsettled:
-            until = min(until, self._settled_at + SETTLE_SECONDS - now)
+        until = min(until, self._partitions.settle_at - now)
         if self._flight.waiting_since != inf:
             until = min(until, self._flight.waiting_since + LINGER_SECONDS - now)
         if self._breaker.is_open:
@@ -638,74 +462,6 @@ class Sender:
         self._bell.clear()
 
 
-def _settle(outbox: Outbox, settlements: Sequence[Settlement]) -> list[str]:
-    """Settle all in one transaction; return partitions whose lease was lost."""
-    if not settlements:
-        return []
-    try:
-        outbox.settle(settlements)
-    except RevisionConflict as conflict:
-        lost = conflict.moves or {settlements[0].lease.partition}
-        rest = [one for one in settlements if one.lease.partition not in lost]
-        return [*sorted(lost), *_settle(outbox, rest)]
-    return []
-
-
 def is_down(outcome: RetryLater) -> bool:
     """Whether a failure speaks against the peer and not against the delivery."""
     return outcome.category != "refused" or outcome.status is not None
-
-
-class Senders:
-    """All senders of a process, with the one thread that talks to the store.
-
-    Attributes:
-        senders: in the order of `add`.
-    """
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "outbox")
-        self.senders: list[Sender] = []
-        self._stopped = Event()
-
-    async def in_store(self, call: Callable[[], T]) -> T:
-        """Run a call on the store's thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
-
-    def add(self, sender: Sender) -> None:
-        """Take a sender that was built with this object's `in_store`."""
-        self.senders.append(sender)
-
-    def wake(self) -> None:
-        """There may be something new in the outbox; call it on the event loop."""
-        for sender in self.senders:
-            sender.wake()
-
-    async def run(self, bell: Bell | None = None) -> None:
-        """Run all until `stop`; one that breaks down does not stop the others.
-
-        Args:
-            bell: rings for what is new; without it only polling finds it.
-        """
-        loop = asyncio.get_running_loop()
-
-        def listen() -> None:
-            while bell is not None and not self._stopped.is_set():
-                if bell.wait("outbox", POLL_SECONDS) and not self._stopped.is_set():
-                    loop.call_soon_threadsafe(self.wake)
-
-        listening = asyncio.create_task(asyncio.to_thread(listen))
-        results = await asyncio.gather(
-            *(sender.run() for sender in self.senders), return_exceptions=True
-        )
-        self._stopped.set()
-        await listening
-        self._thread.shutdown()
-        errors = [result for result in results if isinstance(result, BaseException)]
-        if errors:
-            raise errors[0]
-
-    def stop(self) -> None:
-        """Let all senders finish what is under way."""
-        for sender in self.senders:
-            sender.stop()

@@ -28,6 +28,9 @@ TYPES = frozenset(
 )
 """Types that can close a task, feed a score, or take part in a plan."""
 
+IN_HISTORY = frozenset({"CarePlan", "Condition", "Encounter", "Goal", "Procedure", "ServiceRequest"})
+"""Those that still say something when they only fill the index: history closes no task."""
+
 _SUBJECTS = ("subject", "patient", "for", "beneficiary", "individual", "policyHolder")
 _BULKY = frozenset(
     {"text", "content", "contained", "extension", "item", "payload", "presentedForm"}
@@ -49,6 +52,15 @@ def evidence(
     slim = {name: value for name, value in resource.items() if name not in _BULKY}
     reference = f"{resource['resourceType']}/{resource['id']}"
     return Evidence(reference, version, slim, source, recorded, history)
+
+
+def is_evidence(type_: str, *, history: bool) -> bool:
+    """Whether protocols are to see a resource of this type.
+
+    >>> is_evidence("Communication", history=True), is_evidence("Condition", history=True)
+    (False, True)
+    """
+    return type_ in (IN_HISTORY if history else TYPES)
 
 
 def with_evidence(person: PersonState, item: Evidence) -> PersonState:

@@ -1,12 +1,15 @@
-"""Facts as rows: two compressed blobs, so that a visit can be folded by itself.
+"""Facts as rows: two blobs, so that a visit can be folded by itself.
 
-The person part and the visit part each carry what orders facts; a visit's fold reads
-nothing else. Fields go by position: names would cost more than the values.
+The first one has what orders facts, plain, and at its end the fragments of the person;
+the other one the fragments of the visit. Fragments are compressed, each lot by itself:
+to read one does not need the other, and what was said before is not compressed again.
+Fields go by position: names would cost more than the values.
 """
 
 import zlib
-from collections.abc import Iterable
+from array import array
 from importlib import resources
+from sys import byteorder
 from typing import Any
 
 import msgspec
@@ -18,6 +21,10 @@ from segue.store.records import FactRow
 _ENCODER = msgspec.msgpack.Encoder(decimal_format="number")
 _DECODER = msgspec.msgpack.Decoder()
 _LEVEL, _WINDOW, _MEMORY = 1, -14, 7
+
+MOST_PACKED = 2_000
+"""Lists of fragments that are remembered with their bytes, about 1 kB each."""
+_PACKED: dict[int, tuple[list[Fragment], bytes]] = {}
 
 
 def dictionary() -> bytes:
@@ -44,50 +51,49 @@ def pack(fact: Fact, entry: int, kind: str = "message") -> FactRow:
         entry: journal entry id, 0 for what is not a message.
         kind: `message`, `statement`, `receipt`, `steward`.
     """
-    head = (
-        fact.id,
-        fact.site,
-        fact.authority,
-        fact.control_id,
-        fact.digest,
-        fact.event,
-        fact.occurred,
-        fact.recorded,
-        fact.sent,
-        fact.received,
-        fact.identity,
-        fact.links,
-        fact.targets,
-        fact.prior,
-        fact.visit,
-        fact.about_visit,
-        fact.history,
-        fact.labels,
-        fact.mapping,
+    said = _ENCODER.encode(
+        (
+            fact.site,
+            fact.authority,
+            fact.control_id,
+            _from_hex(fact.digest),
+            fact.event,
+            fact.occurred,
+            fact.recorded,
+            fact.sent,
+            fact.received,
+            fact.links,
+            fact.targets,
+            fact.prior,
+            fact.about_visit,
+            fact.history,
+            fact.labels,
+            _from_hex(fact.mapping),
+            fact.details,
+            _from_numbers(fact.rules),
+            _fragments(fact.person),
+        )
     )
-    person = (head, _fragments(fact.person), fact.details, fact.rules)
     stay = b""
     if fact.stay or fact.about_visit or fact.visit:
-        stay = _squeeze((head, _fragments(fact.stay), fact.details))
-    return FactRow(fact.id, entry, kind, fact.identity, fact.visit, _squeeze(person), stay)
+        stay = _fragments(fact.stay)
+    return FactRow(fact.id, entry, kind, fact.identity, fact.visit, said, stay)
 
 
 def unpack_stay(row: FactRow) -> Fact | None:
     """The visit part of a fact, None where it has none."""
     if not row.stay:
         return None
-    head, fragments, details = _DECODER.decode(_inflate(row.stay))
-    fact = _fact(head, details)
-    fact.stay = _unfragment(fragments)
+    fact, _ = _fact(row)
+    fact.rules = []
+    fact.stay = _unfragment(row.stay)
     return fact
 
 
 def unpack_person(row: FactRow) -> Fact:
     """The person part of a fact."""
-    head, fragments, details, rules = _DECODER.decode(_inflate(row.person))
-    fact = _fact(head, details)
+    fact, fragments = _fact(row)
     fact.person = _unfragment(fragments)
-    fact.rules = rules
     return fact
 
 
@@ -95,8 +101,7 @@ def unpack(row: FactRow) -> Fact:
     """The whole fact."""
     fact = unpack_person(row)
     if row.stay:
-        _, fragments, _ = _DECODER.decode(_inflate(row.stay))
-        fact.stay = _unfragment(fragments)
+        fact.stay = _unfragment(row.stay)
     return fact
 
 
@@ -119,17 +124,46 @@ def _inflate(blob: bytes) -> bytes:
     return zlib.decompressobj(_WINDOW, _DICTIONARY).decompress(blob)
 
 
-def _fragments(fragments: Iterable[Fragment]) -> list[tuple[object, ...]]:
-    return [(f.type, f.id, f.scope, f.elements) for f in fragments]
+def _fragments(fragments: list[Fragment]) -> bytes:
+    """Fragments, compressed; those of the same list were so before.
+
+    A patient's messages repeat what they say of the person, and mapping gives the very
+    same list for it; to know it again saves the larger one of two compressions.
+    """
+    known = _PACKED.get(id(fragments))
+    # The list is held, so that its id stays its own, and is never changed.
+    if known is not None and known[0] is fragments:
+        return known[1]
+    packed = _squeeze([(f.type, f.id, f.scope, f.elements) for f in fragments])
+    if len(_PACKED) >= MOST_PACKED:
+        _PACKED.clear()
+    _PACKED[id(fragments)] = fragments, packed
+    return packed
 
 
-def _unfragment(rows: Iterable[Any]) -> list[Fragment]:
-    return [Fragment(*row) for row in rows]
+def _unfragment(packed: bytes) -> list[Fragment]:
+    return [Fragment(*row) for row in _DECODER.decode(_inflate(packed))]
 
 
-def _fact(head: list[Any], details: dict[str, Any]) -> Fact:
+def _from_hex(text: str) -> bytes | str:
+    """A digest takes half the room as bytes; anything else stays as it is."""
+    try:
+        packed = bytes.fromhex(text)
+    except ValueError:
+        return text
+    return packed if packed.hex() == text else text
+
+
+def _from_numbers(numbers: list[int]) -> bytes | list[int]:
+    """Ordinals of rules as two bytes each."""
+    try:
+        return array("H", numbers).tobytes() if byteorder == "little" else numbers
+    except OverflowError:
+        return numbers
+
+
+def _fact(row: FactRow) -> tuple[Fact, bytes]:
     (
-        id_,
         site,
         authority,
         control_id,
@@ -139,38 +173,45 @@ def _fact(head: list[Any], details: dict[str, Any]) -> Fact:
         recorded,
         sent,
         received,
-        identity,
         links,
         targets,
         prior,
-        visit,
         about_visit,
         history,
         labels,
         mapping,
-    ) = head
+        details,
+        rules,
+        fragments,
+    ) = _DECODER.decode(row.person)
     for name in ("admitted", "discharged"):
         if isinstance(details.get(name), list):
             details[name] = Moment(*details[name])
-    return Fact(
-        id_,
+    fact = Fact(
+        row.id,
         site,
         authority,
         control_id,
-        digest,
+        digest.hex() if isinstance(digest, bytes) else digest,
         event,
         Moment(*occurred),
         Moment(*recorded),
         Moment(*sent),
         received,
-        identity,
+        row.identity,
         links,
         Moment(*targets) if targets else None,
         prior,
-        visit,
+        row.visit,
         about_visit,
         details=details,
         history=history,
         labels=labels,
-        mapping=mapping,
+        mapping=mapping.hex() if isinstance(mapping, bytes) else mapping,
+        rules=_to_numbers(rules) if isinstance(rules, bytes) else rules,
     )
+    return fact, fragments
+
+
+def _to_numbers(packed: bytes) -> list[int]:
+    return [low + 256 * high for low, high in zip(packed[::2], packed[1::2], strict=True)]

@@ -55,6 +55,8 @@ class Change:
         status: `Task.status` or the like, "" where it has none.
         said: content hash that the causing site itself sent for this resource: the
             site has this content already.
+        internal: a Task that the hub owns: its own bookkeeping, which nobody is told
+            (docs/adr/0002).
     """
 
     write: Write
@@ -62,6 +64,7 @@ class Change:
     labels: frozenset[str] = frozenset()
     status: str = ""
     said: bytes | None = None
+    internal: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ def _must_hear(change: Change, route: Route, cause: Cause) -> bool:
         return False  # its own statement
     if change.said == write.content and cause.source == route.site:
         return False
-    if write.key.type == "Task" and change.status == "draft":
+    if change.internal or (write.key.type == "Task" and change.status == "draft"):
         return False
     return route.bed_moves or not _is_bed_move(write)
 
@@ -154,6 +157,7 @@ def _is_due(changes: Sequence[Change]) -> bool:
     """Whether the plan's rendering is out of date: the plan or a Task of it changed."""
     return any(
         not change.sources
+        and not change.internal
         and (
             change.write.key.type == "CarePlan"
             or (change.write.key.type == "Task" and change.status != "draft")

@@ -27,7 +27,7 @@ UNNAMED = "segue"
 _MERGES = 20
 _PREFIX = "urn:segue:authority:"
 _TYPES = "http://terminology.hl7.org/CodeSystem/v2-0203"
-_LABEL = {"identifier": "identifiers", "communication": "language", "contact": "contact"}
+_LABEL = {"communication": "language"}
 _OUTSIDE = frozenset({"resourceType", "id", "meta"})
 _VERSIONED = frozenset({"versionId", "lastUpdated", "source", "security"})
 
@@ -128,7 +128,7 @@ def visit_keys(encounter: Mapping[str, Any], authorities: Authorities, own: str)
 
 
 def elements_of(patient: Mapping[str, Any]) -> dict[str, Any]:
-    """A Patient as element paths; lists under the labels that the maps of PID use.
+    """A Patient as element paths, see `path_of`.
 
     >>> elements_of({"resourceType": "Patient", "gender": "female", "name": [{"family": "A"}]})
     {'gender': 'female', 'name#name': [{'family': 'A'}]}
@@ -141,8 +141,13 @@ def elements_of(patient: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def path_of(name: str, value: Any) -> str:
-    """The path of an element of a resource."""
-    return f"{name}#{_LABEL.get(name, name)}" if isinstance(value, list) else name
+    """The path of an element: lists under the label that the maps of PID give them.
+
+    Identifiers of all sources add up and are kept in the order they were sent.
+    """
+    if not isinstance(value, list) or name == "identifier":
+        return name
+    return f"{name}#{_LABEL.get(name, name)}"
 
 
 def name_of(path: str) -> str:

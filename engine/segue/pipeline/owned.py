@@ -14,6 +14,7 @@ from segue.care.statements import actor_of, check_statement
 from segue.care.view import CareSetting, TaskStatement
 from segue.fhir.lifecycle import Actor
 from segue.fhir.outcomes import FhirError
+from segue.model.identity import ResourceKey
 from segue.model.issues import Issue
 from segue.pipeline.charts import Chart
 
@@ -132,15 +133,21 @@ def decider(type_: str, id_: str, chart: Chart | None, setting: CareSetting) -> 
     return "the feeds that it is taken from"
 
 
+def may_be_stated(key: ResourceKey, chart: Chart) -> bool:
+    """Whether others may speak of a computed resource at all: the hub's Tasks and plans."""
+    return key.type in ("Task", "CarePlan") and key.reference in chart.margin.care
+
+
 def statement(
-    chart: Chart, subject: str, elements: Mapping[str, Any], source: str, recorded: int
+    chart: Chart, key: ResourceKey, elements: Mapping[str, Any], source: str, recorded: int
 ) -> TaskStatement | None:
     """The statement, None where the source has said just that the last time.
 
     Args:
-        subject: id of a Task; of another resource its reference.
+        key: of the Task or CarePlan.
         recorded: microseconds UTC.
     """
+    subject = key.id if key.type == "Task" else key.reference
     made = TaskStatement(subject, dict(elements), source, recorded)
     last = [one for one in chart.person.statements if one.task == subject]
     if last and last[-1].source == source and last[-1].elements == made.elements:

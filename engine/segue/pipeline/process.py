@@ -25,6 +25,9 @@ from segue.pipeline.transact import Draft, transact
 from segue.store.records import Committed, CursorMove, FactRow, RevisionConflict, Step
 
 
+REUSED = "This control id came before from this sender, with another content."
+
+
 @dataclass(slots=True)
 class Reading:
     """An entry, parsed and mapped: all that needs no knowledge of what is stored.
@@ -102,6 +105,8 @@ def _read(hub: Hub, entry: InboxEntry, release: bool) -> Reading:
     issues = [
         issue for issue in (*message.issues, *mapped.issues) if issue.severity != "information"
     ]
+    if entry.reused:
+        issues.append(Issue("warning", "control-id-reused", "MSH-10", REUSED))
     hub.stages.end("map")
     return Reading(entry, mapped, issues, identities_of(mapped.facts), feed.history)
 

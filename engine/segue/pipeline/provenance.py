@@ -7,6 +7,8 @@ here word for word, so that nothing that was sent is lost.
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from segue.model.changes import Cause, Write
 from segue.model.instants import rfc3339
 
@@ -41,6 +43,10 @@ _ASSEMBLER = {
         }
     ]
 }
+_encode = msgspec.json.Encoder(order="sorted").encode
+_WHO = f',"who":{{"identifier":{{"system":"{SITE}","value":'
+_AGENT_TEXT = _encode(_AGENT).decode() + _WHO
+_ASSEMBLER_TEXT = _encode(_ASSEMBLER).decode() + _WHO
 _ACTIVITY = {
     "entry": "message",
     "statement": "statement",
@@ -48,6 +54,68 @@ _ACTIVITY = {
     "timer": "timer",
     "steward": "steward",
 }
+
+
+def provenance_text(
+    id_: str,
+    cause: Cause,
+    writes: Sequence[Write],
+    now: int,
+    *,
+    control_id: str | None = None,
+    occurred: str | None = None,
+    mapping: str | None = None,
+    unmapped: Mapping[str, str] | None = None,
+) -> str:
+    """The canonical JSON of `provenance`, which takes the same arguments.
+
+    Its shape is always the same and every message makes one; so the text is put together
+    at once, names sorted, and only what comes from outside is quoted.
+    """
+    agent = f"{_AGENT_TEXT if cause.source else _ASSEMBLER_TEXT}{_quote(cause.source or HUB_SITE)}"
+    parts = [
+        f'{{"activity":{{"text":"{_ACTIVITY[cause.kind]}"}},'
+        f'"agent":[{{"type":{agent}}}}}}}],'
+    ]
+    if cause.kind == "entry":
+        entities = _entity_text(ENTRY, cause.ref)
+        if control_id:
+            entities += "," + _entity_text(CONTROL_ID, control_id)
+        parts.append(f'"entity":[{entities}],')
+    elif cause.ref:
+        source = _quote(cause.ref)
+        parts.append(
+            f'"entity":[{{"role":"source","what":{{"identifier":{{"value":{source}}}}}}}],'
+        )
+    kept = _kept(unmapped)
+    if kept:
+        extensions = ",".join(
+            [f'{{"url":"{UNMAPPED}","valueString":{_quote(field)}}}' for field in kept]
+        )
+        parts.append(f'"extension":[{extensions}],')
+    parts.append(f'"id":"{id_}",')
+    if occurred:
+        parts.append(f'"occurredDateTime":"{occurred}",')
+    if mapping:
+        parts.append(f'"policy":[{_quote(f"urn:segue:mapping:{mapping}")}],')
+    targets = ",".join(
+        [f'{{"reference":"{w.key.type}/{w.key.id}/_history/{w.version}"}}' for w in writes]
+    )
+    parts.append(
+        f'"recorded":"{rfc3339(now)}","resourceType":"Provenance","target":[{targets}]}}'
+    )
+    return "".join(parts)
+
+
+def _entity_text(system: str, value: str) -> str:
+    value = _quote(value)
+    return (
+        f'{{"role":"source","what":{{"identifier":{{"system":"{system}","value":{value}}}}}}}'
+    )
+
+
+def _quote(text: str) -> str:
+    return _encode(text).decode()
 
 
 def provenance(
@@ -114,10 +182,12 @@ def provenance(
         ]
     if mapping:
         resource["policy"] = [f"urn:segue:mapping:{mapping}"]
-    if unmapped:
-        resource["extension"] = [
-            {"url": UNMAPPED, "valueString": f"{path}={text}"}
-            for path, text in sorted(unmapped.items())
-            if text.strip()
-        ]
+    if kept := _kept(unmapped):
+        resource["extension"] = [{"url": UNMAPPED, "valueString": field} for field in kept]
     return resource
+
+
+def _kept(unmapped: Mapping[str, str] | None) -> list[str]:
+    if not unmapped:
+        return []
+    return [f"{path}={text}" for path, text in sorted(unmapped.items()) if text.strip()]

@@ -6,31 +6,35 @@ versions (only of what differs and is valid), deliveries, and one Provenance.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
 
 from segue.care.consent import labels
+from segue.care.parties import HUB_REFERENCE
+from segue.care.retraction import ENDS_IN_PLACE, retract
+from segue.care.view import Person
 from segue.model.changes import Cause, Kind, Write
 from segue.model.deliveries import Delivery
 from segue.model.facts import Fragment
 from segue.model.identity import ResourceKey, stable_id
 from segue.pipeline.charts import Chart
 from segue.pipeline.compare import (
-    RETRACTED,
     Resource,
     check,
     content_of,
     deletion,
     differing,
-    key_of,
     retracted,
     write,
 )
 from segue.pipeline.fan_out import Change, Plan, fan_out
-from segue.pipeline.provenance import provenance
+from segue.pipeline.provenance import provenance, provenance_text
 from segue.pipeline.transact import Draft
 from segue.store.records import Step
 
 _HUB: frozenset[str] = frozenset()
+_OWNER = HUB_REFERENCE["reference"]
+_KEPT = ENDS_IN_PLACE | {"Encounter"}
 
 
 class Recorder:
@@ -105,12 +109,22 @@ class Recorder:
                     labels(resource),
                     str(resource.get("status", "")),
                     self.said.get(key),
+                    key.type == "Task" and resource.get("owner", {}).get("reference") == _OWNER,
                 )
             )
         stages.end("rows")
 
-    def retire(self, chart: Chart, keys: Iterable[ResourceKey]) -> None:
-        """End resources that the fold yields no more; a client's are left alone."""
+    def retire(
+        self, chart: Chart, keys: Iterable[ResourceKey], view: Person | None = None
+    ) -> None:
+        """End resources that the fold or coordination yields no more; a client's stay.
+
+        Args:
+            chart: whose they are.
+            keys: of the resources.
+            view: the person as protocols see them, if the caller has made it; it says
+                why a Task ends.
+        """
         ended = set(chart.margin.retired)
         gone = [
             key
@@ -122,13 +136,18 @@ class Recorder:
         ]
         if not gone:
             return
-        bodies = self.draft.bodies([key for key in gone if key.type in RETRACTED])
+        bodies = self.draft.bodies([key for key in gone if key.type in _KEPT])
         for key in gone:
-            if key.type in RETRACTED:
+            if (body := bodies.get(key)) is not None:
                 ended.add(key.reference)
-                resource = retracted(bodies[key])
-                if resource is not None:
-                    self.put(chart, [resource])
+                if key.type == "Encounter":
+                    ending: Resource | None = retracted(body)
+                else:
+                    if view is None:
+                        view = chart.view(self.hub.setting)
+                    ending = retract(body, view)
+                if ending is not None:
+                    self.put(chart, [ending])
                 continue
             made = deletion(key, chart.heads[key], chart.pk)
             self._add(chart, made)
@@ -196,12 +215,14 @@ class Recorder:
         if step.writes:
             cause = step.cause
             id_ = stable_id("Provenance", cause.kind, cause.ref, hub.new_id())
-            resource = provenance(id_, cause, step.writes, draft.now, **told)
-            key = key_of(resource)
+            key = ResourceKey("Provenance", id_)
             if cause.kind != "entry" or not _is_plain(told.get("unmapped")):
-                check(hub.gate, resource, key)
-            _, _, digest, body = content_of(resource)
-            step.writes.append(write(resource, key, digest, None, draft.new_pk, body=body))
+                check(hub.gate, provenance(id_, cause, step.writes, draft.now, **told), key)
+            body = provenance_text(id_, cause, step.writes, draft.now, **told)
+            digest = blake2b(body.encode(), digest_size=16).digest()
+            targets = [{"reference": one.key.reference} for one in step.writes]
+            indexed = {"resourceType": "Provenance", "target": targets}
+            step.writes.append(write(indexed, key, digest, None, draft.new_pk, body=body))
         # The store numbers the versions of registers, so Provenance cannot name them.
         step.writes[:0] = self.registers
         draft.steps.append(step)

@@ -4,9 +4,10 @@ Both give the same; folding anew only has to read the facts again.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 
 from segue.care.assemble import person_resources, visit_resources
+from segue.care.coordinate import episodes_of
 from segue.care.fold import extend_visit, fold_visit
 from segue.care.identity import joined_by
 from segue.care.person import (
@@ -17,6 +18,7 @@ from segue.care.person import (
     open_sources,
     placements,
 )
+from segue.care.person_view import looks_the_same
 from segue.care.states import PersonState, VisitState
 from segue.model.facts import Fact
 from segue.model.identity import ResourceKey
@@ -143,28 +145,39 @@ def project(recorder: Recorder, affected: Affected) -> bool:
     Returns:
         Whether anything changed that protocols might see.
     """
-    chart = affected.chart
+    chart, setting = affected.chart, recorder.hub.setting
     person, before = chart.person, affected.before
-    stirred = affected.whole
+    names = None if affected.whole or before is None else news(before, person)
+    stirred = names is None or bool(names)
     wanted: list[Resource] = []
     sources: dict[ResourceKey, frozenset[str]] = {}
-    if stirred or before is None or not says_the_same(before, person):
-        stirred = True
-        wanted = person_resources(person)
-        patient = frozenset(told.site for _, told in open_sources(person))
+    if stirred:
+        wanted = person_resources(person, names)
+        patient = frozenset([told.site for _, told in open_sources(person)])
         for resource in wanted:
             key = key_of(resource)
             sources[key] = patient if key.type == "Patient" else _tellers(person, key)
     visits = dict.fromkeys(chart.visits) if affected.whole else affected.visits
+    stirred = stirred or any(
+        old is None or not looks_the_same(old, chart.visits[name]) for name, old in visits.items()
+    )
+    belongs = chart.episodes
+    if stirred or belongs is None:
+        belongs = episodes_of(chart.view(setting), setting)
     for name in sorted(visits):
         old, visit = visits[name], chart.visits[name]
-        stirred = stirred or old is None or not looks_the_same(old, visit)
         site = frozenset((visit.site,))
-        for resource in visit_resources(person, visit if old is None else _news(old, visit)):
+        told = visit if old is None else _only_news(old, visit)
+        for resource in visit_resources(person, told, belongs.get(name)):
             wanted.append(resource)
             sources[key_of(resource)] = site
+        if chart.episodes is not None and chart.episodes.get(name) != belongs.get(name):
+            chart.episodes = {**chart.episodes, name: belongs[name]} if name in belongs else None
     recorder.hub.stages.end("fold")
     recorder.put(chart, wanted, sources)
+    if names:
+        withdrawn = [parse_key(name) for name in names if name != "Patient"]
+        recorder.retire(chart, [key for key in withdrawn if key not in sources])
     if affected.whole:
         kept = {*sources, *(parse_key(reference) for reference in chart.margin.care)}
         recorder.retire(chart, chart.heads.keys() - kept)
@@ -172,59 +185,83 @@ def project(recorder: Recorder, affected: Affected) -> bool:
     return stirred
 
 
-def _news(old: VisitState, visit: VisitState) -> VisitState:
+def regroup(recorder: Recorder, chart: Chart) -> None:
+    """Let the Encounters name the episodes that their visits belong to now.
+
+    A visit may come to belong to another stay without a word about itself: when one
+    before it is cancelled, or an earlier one is heard of.
+    """
+    setting = recorder.hub.setting
+    belongs = episodes_of(chart.view(setting), setting)
+    known, chart.episodes = chart.episodes, belongs
+    wanted: list[Resource] = []
+    sources: dict[ResourceKey, frozenset[str]] = {}
+    for name, visit in chart.visits.items():
+        episode = belongs.get(name)
+        if known is None or known.get(name) != episode:
+            for encounter in visit_resources(chart.person, _only_news(visit, visit), episode):
+                wanted.append(encounter)
+                sources[key_of(encounter)] = frozenset((visit.site,))
+    if wanted:
+        recorder.put(chart, wanted, sources)
+
+
+def _only_news(old: VisitState, visit: VisitState) -> VisitState:
     """The visit without those other resources of it that are as before."""
     if old.encounter != visit.encounter or old.labels != visit.labels or not visit.others:
         return visit
     known = old.others
-    others = {name: made for name, made in visit.others.items() if known.get(name) is not made}
-    return visit if len(others) == len(visit.others) else replace(visit, others=others)
+    if all(known.get(name) is made for name, made in visit.others.items()):
+        others = {}
+    else:
+        others = {name: made for name, made in visit.others.items() if known.get(name) is not made}
+        if len(others) == len(visit.others):
+            return visit
+    new = visit.copy()
+    new.others = others
+    return new
 
 
-def says_the_same(before: PersonState, after: PersonState) -> bool:
-    """Whether two states of a person, one extended from the other, yield the same.
+def news(before: PersonState, after: PersonState) -> set[str] | None:
+    """Which resources of a person may be different in a later state; None: any of them.
 
-    A statement that says nothing new leaves the lists of groups what they are.
+    A statement that says nothing new leaves the lists of groups what they are, so that
+    mostly it is enough to look whether they are the same lists.
     """
-    if before.sources.keys() != after.sources.keys() or before.visits is not after.visits:
-        ended = {key: (one.died, one.struck) for key, one in before.visits.items()}
-        for key, one in after.visits.items():
-            if (one.died, one.struck) != ended.get(key, (None, [])):
-                return False
-        if before.sources.keys() != after.sources.keys():
-            return False
+    if (
+        before.sources.keys() != after.sources.keys()
+        or before.edges != after.edges
+        or _who(before) != _who(after)
+    ):
+        return None
+    names: set[str] = set()
     for name, told in after.sources.items():
         old = before.sources[name]
-        if told is not old and (
-            (after.deaths and told.cleared != old.cleared)
-            or told.resources.keys() != old.resources.keys()
-            or any(groups is not old.resources[one] for one, groups in told.resources.items())
-        ):
-            return False
-    return (
-        _who(before) == _who(after)
-        and before.patients == after.patients
-        and before.deleted == after.deleted
-        and len(before.deaths) == len(after.deaths)
-    )
+        if told is old:
+            continue
+        for one, groups in told.resources.items():
+            known = old.resources.get(one)
+            if groups is not known and groups != known:
+                names.add(one)
+        if after.deaths and told.cleared != old.cleared:
+            names.add("Patient")
+    if (
+        before.patients != after.patients
+        or before.deleted != after.deleted
+        or len(before.deaths) != len(after.deaths)
+        or (before.visits is not after.visits and _ends(before) != _ends(after))
+    ):
+        names.add("Patient")
+    return names
 
 
-_UNSEEN = frozenset({"newest", "told", "tracks", "statuses", "window", "loose", "warnings"})
-_SEEN = tuple(one.name for one in fields(VisitState) if one.name not in _UNSEEN)
-
-
-def looks_the_same(before: VisitState, after: VisitState) -> bool:
-    """Whether protocols cannot tell two states of a visit apart: only the place moved."""
-    for name in _SEEN:
-        old, new = getattr(before, name), getattr(after, name)
-        if old is not new and old != new:
-            return False
-    tracks = {*before.tracks, *after.tracks}
-    return all(
-        before.tracks.get(track) == after.tracks.get(track)
-        for track in tracks
-        if not track.startswith("location")
-    )
+def _ends(person: PersonState) -> list[tuple[object, ...]]:
+    """What of the visits bears on whether and when the person died."""
+    return [
+        (key, one.died, one.struck)
+        for key, one in person.visits.items()
+        if one.died is not None or one.struck
+    ]
 
 
 def _tellers(person: PersonState, key: ResourceKey) -> frozenset[str]:

@@ -144,7 +144,7 @@ class Draft:
     def create(self, identity: str) -> Chart:
         """A chart for a person that nobody has heard of."""
         pk = self.new_pk()
-        chart = Chart(pk, identity, 0, PersonState(), {}, {}, Margin(), touched=True)
+        chart = Chart(pk, identity, 0, PersonState(), {}, {}, Margin(), touched=True, episodes={})
         self.charts[pk] = chart
         return chart
 
@@ -176,6 +176,7 @@ class Draft:
         goes.visits, goes.heads, goes.person = {}, {}, PersonState()
         goes.identities, goes.changed, goes.claimed, goes.gone = set(), set(), set(), set()
         goes.margin = Margin()
+        stays.sight = stays.episodes = None
         goes.touched = stays.touched = True
 
     def new_pk(self) -> int:

@@ -40,6 +40,15 @@ _BEYOND = (
     f"AND (c.position > ? OR (o.id & {ORDINALS}) > ?) "
     "AND x.id IS NULL AND r.id IS NULL"
 )
+# The same on SQLite, where a position is its tx: the partition's own rows are found by
+# their index. Elsewhere an old tx may have a new position, so that commits lead.
+_BEYOND_SQLITE = (
+    "FROM outbox o INDEXED BY outbox_partition "
+    "CROSS JOIN commits c LEFT JOIN outbox_exception x ON x.id = o.id "
+    "LEFT JOIN outbox_receipt r ON r.id = o.id "
+    f"WHERE o.partition = ? AND o.id > ? AND c.tx = o.id >> {ORDINAL_BITS} "
+    "AND x.id IS NULL AND r.id IS NULL"
+)
 _EXCEPTION = (
     "id",
     "spot",
@@ -321,14 +330,13 @@ class Outbox:
             for partition, cursor in session.rows(
                 "SELECT partition, cursor FROM lease WHERE log = 'outbox'"
             ):
-                position, ordinal = cursor >> ORDINAL_BITS, cursor & ORDINALS
-                found += [
-                    (partition, "waiting", *row)
-                    for row in session.rows(
-                        f"SELECT count(*), min(c.at) {_BEYOND}",
-                        (position, partition, position, ordinal),
-                    )
-                ]
+                if session.dialect == "sqliteX":
+                    beyond, params = _BEYOND_SQLITE, (partition, cursor)
+                else:
+                    position, ordinal = cursor >> ORDINAL_BITS, cursor & ORDINALS
+                    beyond, params = _BEYOND, (position, partition, position, ordinal)
+                rows = session.rows(f"SELECT count(*), min(c.at) {beyond}", params)
+                found += [(partition, "waiting", *row) for row in rows]
             found += session.rows(
                 "SELECT x.partition, x.state, count(*), min(c.at) FROM outbox_exception x "
                 f"JOIN commits c ON c.tx = x.id >> {ORDINAL_BITS} "

@@ -13,7 +13,15 @@ from tests.unit.mapping.samples import core
 NEEDS = {
     "constant": {"value": "x"},
     "participant": {"type": "ATND"},
-    "role_participant": {"role": 3, "start": 5, "end": 6},
+    "role_participant": {
+        "role": 3,
+        "start": 5,
+        "end": 6,
+        "provider": 9,
+        "organization": 14,
+        "phone": 12,
+    },
+    "role_practitioner": {"provider": 9, "organization": 14, "phone": 12},
     "reference_to": {"map": "X", "element": "party"},
     "encounter_diagnosis": {"map": "X"},
     "us_core_category": {"url": "us-core-race", "of": "race"},

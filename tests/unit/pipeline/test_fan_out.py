@@ -1,5 +1,7 @@
 """Who must hear of a change."""
 
+from dataclasses import replace
+
 from segue.care.consent import labels
 from segue.model.changes import Cause, Head, SearchTerms, Write
 from segue.model.identity import ResourceKey
@@ -89,6 +91,14 @@ def test_a_draft_task_never_leaves() -> None:
     assert (
         fan_out([change("Task", status="draft")], [PRACTICE, HOSPITAL], ENTRY, 5, plan=PLAN) == []
     )
+
+
+def test_a_task_of_the_hub_itself_is_neither_delivered_nor_rendered() -> None:
+    own = replace(change("Task", status="completed"), internal=True)
+    assert fan_out([own], [PRACTICE, OWN, HOSPITAL], ENTRY, 5, plan=PLAN) == []
+    others = fan_out([own, change("Task", id_="y")], [PRACTICE, HOSPITAL], ENTRY, 5, plan=PLAN)
+    assert to(others, "pcpb") == ["Task/y"]
+    assert to(others, "h1") == ["CarePlan/plan"]
 
 
 def test_a_message_is_forwarded_to_all_but_its_own_site() -> None:

@@ -1,8 +1,15 @@
 """One Provenance for each entry that changed something."""
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from segue.fhir.canonical import canonical_json
+from segue.fhir.search.values import terms
 from segue.model.changes import Cause, SearchTerms, Write
 from segue.model.identity import ResourceKey
-from segue.pipeline.provenance import provenance
+from segue.pipeline.provenance import provenance, provenance_text
+from tests.support.hub import gate
 
 WRITE = Write(ResourceKey("Encounter", "e1"), 7, 3, "fold", "{}", b"c", b"g", SearchTerms(), None)
 
@@ -30,3 +37,48 @@ def test_the_hub_is_the_agent_where_nobody_outside_acted() -> None:
     made = provenance("p1", Cause("timer", "t"), [WRITE], 0)
     assert made["agent"][0]["who"]["identifier"]["value"] == "hub"
     assert made["agent"][0]["type"]["coding"][0]["code"] == "assembler"
+
+
+TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)
+
+
+@given(
+    st.sampled_from(["entry", "statement", "receipt", "timer", "steward"]),
+    TEXTS,
+    TEXTS,
+    st.none() | TEXTS,
+    st.sampled_from([None, "2026-07-05T08:12:00-04:00"]),
+    st.none() | TEXTS,
+    st.none() | st.dictionaries(TEXTS, TEXTS, max_size=3),
+)
+def test_its_text_is_the_canonical_one(kind, ref, source, control_id, occurred, mapping, unmapped):
+    cause = Cause(kind, ref, source)
+    told = {
+        "control_id": control_id,
+        "occurred": occurred,
+        "mapping": mapping,
+        "unmapped": unmapped,
+    }
+    made = provenance("p1", cause, [WRITE, WRITE], 1, **told)
+    assert provenance_text("p1", cause, [WRITE, WRITE], 1, **told) == canonical_json(made)
+
+
+@pytest.mark.parametrize("source", ["hospa", ""])
+def test_one_for_a_message_is_valid_by_the_way_it_is_made(source: str) -> None:
+    made = provenance(
+        "p1",
+        Cause("entry", "42", source),
+        [WRITE],
+        1_500_000,
+        control_id="HA1",
+        occurred="2026-07-05T08:12:00-04:00",
+        mapping="abc",
+        unmapped={"PID-25": "2"},
+    )
+    assert gate().issues(made) == []
+
+
+def test_its_targets_alone_make_its_index_rows() -> None:
+    made = provenance("p1", Cause("entry", "42", "hospa"), [WRITE], 1_500_000, mapping="abc")
+    target = {"resourceType": "Provenance", "target": [{"reference": WRITE.key.reference}]}
+    assert terms(made) == terms(target) != SearchTerms()

@@ -152,6 +152,7 @@ class _Line(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer closed it, or it broke."""
+        del exc  # which of the two it was changes nothing
         self._transport = None
         self._fail(RetryLater("unreachable", "the connection was closed before the answer"))
 

@@ -224,6 +224,7 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        del exc  # its sender sends again what was not answered, however it ended
         self._listener._connections.discard(self)  # noqa: SLF001
         self._transport = None
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from segue.fhir.datetimes import HIGHEST, LOWEST, interval
-from segue.fhir.search.hashes import reference_hash, token_hash
+from segue.fhir.search.hashes import parameter_salt, token_hash, value_hash
 from segue.fhir.search.parameters import Parameter, Path, parameter, parameters_of
 from segue.model.changes import SearchTerms
 
@@ -22,6 +22,8 @@ Strings = list[tuple[int, str]]
 Emit = Callable[[Any, Tokens, Dates, Strings], None]
 
 _LONGEST = 100
+_CODES = 2_048
+"""How many codes of a parameter are remembered; few are in use, they come all the time."""
 
 
 def terms(resource: dict[str, Any]) -> SearchTerms:
@@ -33,11 +35,9 @@ def terms(resource: dict[str, Any]) -> SearchTerms:
     tokens: Tokens = []
     dates: Dates = []
     strings: Strings = []
-    get = resource.get
     for name, emit in _plan(resource["resourceType"]):
-        value = get(name)
-        if value is not None:
-            emit(value, tokens, dates, strings)
+        if name in resource:
+            emit(resource[name], tokens, dates, strings)
     return SearchTerms(
         tuple(sorted(set(tokens))),
         tuple(sorted(set(dates))) if dates else (),
@@ -45,7 +45,7 @@ def terms(resource: dict[str, Any]) -> SearchTerms:
     )
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=8_192)
 def folded(text: str) -> str:
     """Text as it is compared: without case, accents, outer and doubled spaces.
 
@@ -121,13 +121,13 @@ def _descend(steps: tuple[str, ...], leaf: Emit, first: str) -> Emit:
     if not steps:
 
         def here(value: Any, tokens: Tokens, dates: Dates, strings: Strings) -> None:
-            if type(value) is list:
-                for item in value:
-                    # A null keeps a list in step with its extensions.
-                    if item is not None:
-                        leaf(item, tokens, dates, strings)
-            else:
+            if type(value) is not list:
                 leaf(value, tokens, dates, strings)
+                return
+            for item in value:
+                # A null keeps a list in step with its extensions.
+                if item is not None:
+                    leaf(item, tokens, dates, strings)
 
         return here
     name = steps[0]
@@ -160,38 +160,58 @@ def _leaf(path: Path, known: Parameter) -> Emit:
         return _date(known.number, path.datatype)
     if known.kind == "string":
         return _string(known.number, path.datatype)
+    codes = _Codes(type_, code)
     if path.datatype == "CodeableConcept":
 
         def concept(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
-            for coding in value.get("coding", ()):
-                if "code" in coding:
-                    tokens += _pair(type_, code, coding.get("system", ""), coding["code"])
+            if "coding" in value:
+                for coding in value["coding"]:
+                    if "code" in coding:
+                        tokens += codes[coding.get("system", ""), coding["code"]]
 
         return concept
-    if path.datatype in ("Coding", "Identifier"):
-        part = "code" if path.datatype == "Coding" else "value"
+    if path.datatype == "Coding":
 
         def coded(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
-            if part in value:
-                tokens += _pair(type_, code, value.get("system", ""), value[part])
+            if "code" in value:
+                tokens += codes[value.get("system", ""), value["code"]]
 
         return coded
+    if path.datatype == "Identifier":
+        salt = parameter_salt(type_, code)
+
+        def identifier(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
+            if "value" in value:
+                text = value["value"]
+                tokens.append(value_hash(f"{value.get('system', '')}|{text}") ^ salt)
+                tokens.append(value_hash(text) ^ salt)
+
+        return identifier
 
     def plain(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
-        tokens.append(_plain(type_, code, value))
+        text = ("true" if value else "false") if isinstance(value, bool) else str(value)
+        tokens += codes[None, text]
 
     return plain
 
 
-@lru_cache(maxsize=200_000)
-def _pair(type_: str, code: str, system: str, value: str) -> tuple[int, int]:
-    return token_hash(type_, code, system, value), token_hash(type_, code, None, value)
+class _Codes(dict[tuple[str | None, str], tuple[int, ...]]):
+    """(system, code) to the numbers of one parameter's token; filled as they come."""
 
+    def __init__(self, type_: str, parameter: str) -> None:
+        self._salt = parameter_salt(type_, parameter)
 
-@lru_cache(maxsize=65_536)
-def _plain(type_: str, code: str, value: Any) -> int:
-    text = ("true" if value else "false") if isinstance(value, bool) else str(value)
-    return token_hash(type_, code, None, text)
+    def __missing__(self, key: tuple[str | None, str]) -> tuple[int, ...]:
+        if len(self) >= _CODES:
+            self.clear()
+        system, code = key
+        alone = value_hash(code) ^ self._salt
+        if system is None:
+            found: tuple[int, ...] = (alone,)
+        else:
+            found = (value_hash(f"{system}|{code}") ^ self._salt, alone)
+        self[key] = found
+        return found
 
 
 def _relative(text: str) -> str | None:
@@ -204,26 +224,25 @@ def _relative(text: str) -> str | None:
 
 def _reference(type_: str, code: str, path: Path) -> Emit:
     only = path.only + "/" if path.only else ""
+    salt = parameter_salt(type_, code)
+    of_patient = parameter_salt(type_, "patient") if code == "subject" else salt
 
     def canonical(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
-        tokens.append(token_hash(type_, code, None, value))
+        tokens.append(value_hash(value) ^ salt)
         url, mark, _ = value.partition("|")
         if mark:
-            tokens.append(token_hash(type_, code, None, url))
+            tokens.append(value_hash(url) ^ salt)
 
     def literal(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
         text = value.get("reference")
         if text is not None and text.startswith(only):
             key = _relative(text)
             if key is not None:
-                tokens.append(_reference_number(type_, code, key))
+                # As `reference_hash` does.
+                own = of_patient if key.startswith("Patient/") else salt
+                tokens.append(value_hash(key) ^ own)
 
     return literal if path.datatype == "Reference" else canonical
-
-
-@lru_cache(maxsize=200_000)
-def _reference_number(type_: str, code: str, text: str) -> int:
-    return reference_hash(type_, code, text)
 
 
 def _date(number: int, datatype: str) -> Emit:
@@ -274,10 +293,13 @@ def _string(number: int, datatype: str) -> Emit:
 
 
 def _meta(type_: str) -> Emit:
+    kinds = [(name, _Codes(type_, "_" + name)) for name in ("tag", "security")]
+
     def emit(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
-        for name, code in (("tag", "_tag"), ("security", "_security")):
-            for coding in value.get(name, ()):
-                if "code" in coding:
-                    tokens += _pair(type_, code, coding.get("system", ""), coding["code"])
+        for name, codes in kinds:
+            if name in value:
+                for coding in value[name]:
+                    if "code" in coding:
+                        tokens += codes[coding.get("system", ""), coding["code"]]
 
     return emit

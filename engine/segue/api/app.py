@@ -1,0 +1,99 @@
+"""The ASGI application: mounts every face of the engine and turns errors into outcomes."""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from segue.api import engine as engine_surface
+from segue.api import fhir as fhir_surface
+from segue.api import hl7v2
+from segue.api.authentication import Tokens
+from segue.api.exchange import refusal
+from segue.api.fhir import FhirFace
+from segue.fhir.outcomes import FhirError, fhir_error
+
+log = structlog.get_logger(__name__)
+
+
+def build(
+    face: FhirFace,
+    engine: engine_surface.Engine,
+    intakes: dict[str, hl7v2.Intake],
+    tokens: Tokens,
+) -> FastAPI:
+    """Put the application together.
+
+    Args:
+        face: the FHIR interactions. engine: the engine's own surface.
+        intakes: feeds of kind http, by name. tokens: who may ask.
+    """
+    app = FastAPI(
+        title="Segue",
+        version=engine.version,
+        summary="A FHIR-native integration engine for case management.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.include_router(engine_surface.router(engine))
+    app.add_api_route(
+        "/hl7v2/{feed}",
+        _receive(intakes, tokens),
+        methods=["POST"],
+        tags=["hl7v2"],
+        summary="Take one ER7 message (or batch) and answer with its acknowledgement",
+        response_class=Response,
+    )
+    for route in fhir_surface.routes(face, tokens):
+        app.router.routes.append(route)
+    app.add_exception_handler(FhirError, _outcome)
+    app.add_exception_handler(404, _not_found)
+    app.add_exception_handler(405, _not_allowed)
+    app.add_exception_handler(Exception, _broken)
+    return app
+
+
+def _receive(
+    intakes: dict[str, hl7v2.Intake], tokens: Tokens
+) -> Callable[[Request, str], Awaitable[Response]]:
+    async def receive(request: Request, feed: str) -> Response:
+        return await hl7v2.receive(request, feed, intakes, tokens)
+
+    return receive
+
+
+async def _outcome(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, FhirError)
+    return refusal(error)
+
+
+async def _not_found(request: Request, error: Exception) -> Response:
+    if request.url.path.startswith("/fhir"):
+        return refusal(fhir_error("not-found", "not-found", "no such path below /fhir"))
+    return JSONResponse({"detail": getattr(error, "detail", "no such path")}, 404)
+
+
+async def _not_allowed(request: Request, _error: Exception) -> Response:
+    if request.url.path.startswith("/fhir"):
+        return refusal(
+            fhir_error("not-allowed", "not-supported", f"{request.method} is not done here")
+        )
+    return JSONResponse({"detail": "method not allowed"}, 405)
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    # The text of an unexpected error may hold patient data: its class is enough.
+    log.error("request.broke", method=request.method, error=type(error).__name__)
+    body = {
+        "resourceType": "OperationOutcome",
+        "issue": [
+            {
+                "severity": "fatal",
+                "code": "exception",
+                "diagnostics": f"{type(error).__name__}: the engine's log has more",
+            }
+        ],
+    }
+    return JSONResponse(body, 500, media_type="application/fhir+json")

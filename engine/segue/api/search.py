@@ -1,0 +1,120 @@
+"""search-type: GET [base]/[type]?… and POST [base]/[type]/_search.
+
+Source: https://hl7.org/fhir/R4/http.html#search, https://hl7.org/fhir/R4/search.html
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from segue.api.exchange import body_of
+from segue.fhir import canonical
+from segue.fhir.search import query as queries
+from segue.fhir.search.parameters import parameter
+from segue.fhir.search.query import Query
+from segue.pipeline.identities import namesakes
+from segue.store.reader import Reader
+from segue.store.records import StoredVersion
+from segue.store.search import Searcher
+
+_SUBSETTED = {
+    "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
+    "code": "SUBSETTED",
+}
+
+
+def parse(
+    reader: Reader,
+    type_: str,
+    pairs: Iterable[tuple[str, str]],
+    root: str,
+    *,
+    strict: bool = False,
+) -> Query:
+    """Read a search. Who asks for a Patient is answered for all Patients of that person.
+
+    Args:
+        root: base URL, which references may be sent with.
+        strict: whether a parameter that is not known is an error.
+
+    Raises:
+        FhirError: 400.
+    """
+    asked = list(pairs)
+    query = queries.parse(type_, asked, strict=strict, base=root)
+    widened = [(name, _widened(reader, type_, name, value, root)) for name, value in asked]
+    if widened == asked:
+        return query
+    whole = queries.parse(type_, widened, strict=strict, base=root)
+    return replace(whole, used=query.used)
+
+
+def _widened(reader: Reader, type_: str, name: str, value: str, root: str) -> str:
+    code, _, modifier = name.partition(":")
+    known = parameter(type_, code)
+    if known is None or known.kind != "reference" or modifier not in ("", "Patient"):
+        return value
+    plain = known.targets == ("Patient",) or modifier == "Patient" or code == "patient"
+    found: dict[str, None] = {}
+    for one in value.split(","):
+        found[one] = None
+        text = one.removeprefix(root + "/")
+        if not text.startswith("Patient/") and not (plain and "/" not in text):
+            continue
+        for id_ in namesakes(reader, text.removeprefix("Patient/"))[1:]:
+            found[f"Patient/{id_}"] = None
+    return ",".join(found)
+
+
+def search(reader: Reader, query: Query, root: str) -> str:
+    """Run a search and give the searchset Bundle as text.
+
+    Matches are spliced in as stored, without being parsed.
+    """
+    searcher = Searcher(reader.session)
+    page = searcher.page(query)
+    head: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
+    if page.total is not None:
+        head["total"] = page.total
+    link = [{"relation": "self", "url": _url(root, query, query.used)}]
+    if page.next is not None:
+        used = [*query.used, ("_cursor", page.next)]
+        link.append({"relation": "next", "url": _url(root, query, used)})
+    head["link"] = link
+    entries = [_entry(root, stored, query, "match") for stored in page.items]
+    if query.include or query.revinclude:
+        entries += [
+            _entry(root, stored, None, "include") for stored in searcher.included(query, page.items)
+        ]
+    text = canonical.dumps(head)
+    if not entries:
+        return text
+    return f'{text[:-1]},"entry":[{",".join(entries)}]}}'
+
+
+def _url(root: str, query: Query, used: Sequence[tuple[str, str]]) -> str:
+    asked = urlencode(used, safe=":|,$/")
+    return f"{root}/{query.type}" + (f"?{asked}" if asked else "")
+
+
+def _entry(root: str, stored: StoredVersion, query: Query | None, mode: str) -> str:
+    body = body_of(stored)
+    if query is not None and query.elements:
+        body = subset(body, query.elements)
+    url = f"{root}/{stored.key.type}/{quote(stored.key.id)}"
+    return f'{{"fullUrl":"{url}","resource":{body},"search":{{"mode":"{mode}"}}}}'
+
+
+def subset(body: str, elements: Iterable[str]) -> str:
+    """Only some elements of a resource, tagged SUBSETTED.
+
+    Source: https://hl7.org/fhir/R4/search.html#elements
+    """
+    resource = canonical.loads(body)
+    keep = {"resourceType", "id", "meta", *elements}
+    small = {k: v for k, v in resource.items() if k in keep or k.lstrip("_") in keep}
+    meta = dict(small.get("meta", {}))
+    meta["tag"] = [*meta.get("tag", []), _SUBSETTED]
+    small["meta"] = meta
+    return canonical.dumps(small)

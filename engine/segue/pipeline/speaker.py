@@ -1,0 +1,27 @@
+"""Who writes over REST."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """A client, as far as it matters for what its writes mean.
+
+    Attributes:
+        name: of the client.
+        site: the site that it speaks for, "" where it speaks for none.
+        history: what it writes only fills the index: no tasks, no deliveries.
+        anonymous: nobody is asked for a token (loopback only).
+        may_write: False for a client that may only read.
+    """
+
+    name: str
+    site: str = ""
+    history: bool = False
+    anonymous: bool = False
+    may_write: bool = True
+
+    @property
+    def source(self) -> str:
+        """Under which name its statements are kept."""
+        return self.site or self.name
