@@ -125,6 +125,27 @@ def test_absolute_references_to_this_server_become_relative(api: Api) -> None:
     assert api.get(f"Communication?patient={patient['id']}")["total"] == 1
 
 
+def test_a_bundle_of_another_server_keeps_its_references_among_its_entries(api: Api) -> None:
+    theirs = "http://elsewhere.test/fhir"
+    answer = send(
+        api,
+        [
+            entry(
+                "POST",
+                "Communication",
+                call("Patient/p1", recipient=[{"reference": f"{theirs}/Patient/p1"}]),
+                fullUrl=f"{theirs}/Communication/c1",
+            ),
+            entry("POST", "Patient", {**PATIENT, "id": "p1"}, fullUrl=f"{theirs}/Patient/p1"),
+        ],
+    )
+    assert answer.status_code == 200, answer.text
+    (patient,) = api.find("Patient")
+    (made,) = api.find("Communication")
+    assert made["subject"]["reference"] == f"Patient/{patient['id']}"
+    assert made["recipient"][0]["reference"] == f"Patient/{patient['id']}"
+
+
 def test_a_conditional_reference_finds_exactly_one_or_nothing_is_written(api: Api) -> None:
     send(api, [entry("POST", "Patient", PATIENT)])
     (patient,) = api.find("Patient")

@@ -349,3 +349,67 @@ def test_a_failed_entry_is_applied_by_a_replay_in_its_place(
     with hub(tmp_path / "quiet", TestClock.at(INSTANT), ROUTES) as quiet:
         quiet.process(*S11.values())
         assert quiet.state() == state
+
+
+def test_an_entry_that_waited_for_its_visit_is_processed_once_that_is_known(
+    tmp_path: Path,
+) -> None:
+    move = adt(
+        "A02", "2026-07-05 09:00", "M1", mrn="500001", visit="", place="5E^2^2", shared=False
+    )
+    with hub(tmp_path, TestClock.at(INSTANT), ROUTES) as bench:
+        assert bench.process(move).states == {1: "parked"}
+        assert "visit-unidentified" in bench.exceptions()[1][1]
+        assert bench.process(admit(1)).states == {}
+        state, issues = bench.exceptions()[1]
+        assert state == "processed"
+        assert "no-visit-number" in issues
+        assert "visit-unidentified" not in issues
+        (encounter,) = bench.resources("Encounter")
+        assert len(encounter["location"]) == 2
+        apart = bench.state()
+    with hub(tmp_path / "batch", TestClock.at(INSTANT), ROUTES) as bench:
+        assert bench.process(move, admit(1)).states == {}
+        assert bench.exceptions() == {1: (state, issues)}
+        assert bench.state() == apart
+
+
+def test_what_the_fold_remarks_is_an_issue_of_the_entry_that_caused_it_and_of_no_other(
+    tmp_path: Path,
+) -> None:
+    with hub(tmp_path, TestClock.at(INSTANT), ROUTES) as bench:
+        bench.process(admit(1))
+        undo = admit(1, "A12").replace("08:01", "10:00")
+        assert bench.process(undo).states == {}
+        bench.process(admit(1, "A08"))
+        assert list(bench.exceptions()) == [2]
+        state, issues = bench.exceptions()[2]
+        assert state == "processed"
+        assert "cancel-without-target" in issues
+        replay(bench.hub, [2])
+        assert "cancel-without-target" in bench.exceptions()[2][1]
+
+
+def test_an_earlier_visit_that_is_heard_of_later_regroups_the_stay(tmp_path: Path) -> None:
+    def visit(number: int, day: int, event: str = "A01", **more: str) -> str:
+        return adt(
+            event, f"2026-06-{day:02d} 10:00", f"{event}{number}", mrn="500001",
+            visit=f"W{number}", place="4W^1^1", shared=False, **more,
+        )  # fmt: skip
+
+    first = [visit(1, 1), visit(1, 3, "A03", disposition="02", discharged="2026-06-03 10:00")]
+    second = [visit(2, 3)]
+    states = set()
+    for n, told in enumerate(([*first, *second], [*second, *first], [*second, *first[::-1]])):
+        with hub(tmp_path / str(n), TestClock.at(INSTANT), ROUTES) as bench:
+            for message in told:
+                bench.process(message)
+                if n == 2:
+                    bench.hub.charts.clear()
+            episodes = {one["id"] for one in bench.resources("EpisodeOfCare")}
+            named = [one["episodeOfCare"][0]["reference"] for one in bench.resources("Encounter")]
+            assert len(named) == 2
+            assert len(set(named)) == 1
+            assert named[0].partition("/")[2] in episodes
+            states.add(bench.state())
+    assert len(states) == 1

@@ -84,7 +84,9 @@ class Engine:
             if self.process.poll() is not None:
                 break
             try:
-                if self.call("GET", "/health").status == 200:
+                health = self.call("GET", "/health")
+                # After a kill, the processes of the engine before may still answer.
+                if health.status == 200 and health.body["pid"] == self.process.pid:
                     return time.monotonic() - begin
             except OSError:
                 pass

@@ -187,6 +187,7 @@ def running(
         lambda: None,
         lambda: True,
         "0",
+        1,
     )
     app = build(face, engine, {}, Tokens(None if open_to_all else known))
     http = Http(app)

@@ -26,6 +26,7 @@ class Engine:
         registry: the metrics of this process.
         fire: fires the timers that are due, for a simulated clock.
         listening: whether all sources of this process are open.
+        pid: process id of the parent, which is to be sent signals.
     """
 
     directory: Path
@@ -36,6 +37,7 @@ class Engine:
     fire: Callable[[], object]
     listening: Callable[[], bool]
     version: str
+    pid: int
 
 
 class Advance(BaseModel):
@@ -65,6 +67,7 @@ def router(engine: Engine) -> APIRouter:
         body = {
             "status": "ready" if ready else "not ready",
             "version": engine.version,
+            "pid": engine.pid,
             "parts": states,
             "clock": {
                 "now": rfc3339(engine.clock.us()),

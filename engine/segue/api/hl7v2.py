@@ -25,7 +25,9 @@ async def receive(
     feed that is not of kind http, 503 where the message could not be made durable.
     """
     client = tokens.client(request.headers.get("authorization"))
-    if client is None or not client.may_write:
+    if client is not None and not client.may_write:
+        raise fhir_error("forbidden", "forbidden", "this client may read, and not write")
+    if client is None:
         raise fhir_error(
             "unauthorised", "login", "send Authorization: Bearer with a client's token"
         )

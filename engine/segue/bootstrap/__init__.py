@@ -26,6 +26,8 @@ from segue.store.outbox import Outbox
 from segue.store.store import Store
 
 WRONG_CONFIGURATION, UNREACHABLE = 2, 3
+OUTLIVE_SECONDS = 15.0
+"""How long a start waits for the processes of an engine whose parent was killed."""
 
 
 class StartRefused(Exception):  # noqa: N818
@@ -284,14 +286,14 @@ def prepare(settings: Settings) -> Iterator[None]:
     except OSError as error:
         raise StartRefused(f"{settings.data_dir}: {error.strerror}", UNREACHABLE) from None
     try:
+        directory = run_directory(settings)
+        directory.mkdir(parents=True, exist_ok=True)
+        pulses.outlive(directory, OUTLIVE_SECONDS)
         check_ports(settings)
         try:
             mapping_sets(settings)
         except MappingError as error:
             raise StartRefused(str(error)) from None
-        directory = run_directory(settings)
-        directory.mkdir(parents=True, exist_ok=True)
-        pulses.clear(directory)
         clock: DomainClock = SystemClock()
         if settings.clock is not None:
             if not settings.http.listen.loopback:

@@ -208,6 +208,7 @@ async def _front(settings: Settings, found: Opened, part: str, stop: threading.E
         fire=lambda: fire_due(hub),
         listening=lambda: listening,
         version=__version__,
+        pid=os.getppid(),
     )
     app = build(
         FhirFace(hub, settings.http.base_url),

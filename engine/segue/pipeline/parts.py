@@ -68,7 +68,22 @@ def parts(directory: Path) -> list[Part]:
     return found
 
 
-def clear(directory: Path) -> None:
-    """Forget the parts of an engine that did not end in order."""
+def outlive(directory: Path, seconds: float) -> None:
+    """Wait for the parts of an engine that did not end in order, then forget them.
+
+    Their parent is gone, so they are about to end; until then they hold its ports.
+    """
+    end = time.monotonic() + seconds
+    for part in parts(directory):
+        while part.alive and _runs(part.pid) and time.monotonic() < end:
+            time.sleep(0.05)  # noqa: TID251
     for file in directory.glob("*.json"):
         file.unlink(missing_ok=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True

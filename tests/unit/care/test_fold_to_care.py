@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from segue.care.assemble import resources
 from segue.care.fold import fold_visit
 from segue.care.person import fold_person
 from segue.care.person_view import person_view
@@ -110,3 +111,51 @@ def test_a_cancelled_admission_leaves_nothing(event: str) -> None:
     cancel = fact(event, t("07-05 13:00"), control="3", targets=t("07-05 10:00"))
     assert view([admitted, moved, cancel], "07-05 14:00").resources == []
     assert us("07-05 14:00") > 0
+
+
+def test_protocols_see_what_a_cancelled_discharge_said_and_from_when_to_when_it_held() -> None:
+    told = facts_of_s11()[:4]
+    resent = again(told[3], control="8", later=25)
+    undo = fact("A13", t("07-10 17:38"), patient_class="I", control="9", targets=t("07-10 14:05"))
+    for order in permutations([*told, resent, undo]):
+        (visit,) = [one for one in view(list(order), "07-10 18:00").person.visits if one.struck]
+        (struck,) = visit.struck
+        assert visit.voided == [struck.recorded] == [us("07-10 14:05")]
+        assert (struck.end.us, struck.disposition) == (us("07-10 14:05"), "01")
+        assert struck.cancelled == us("07-10 17:38")
+
+
+def test_plans_address_the_conditions_that_the_diagnoses_are_made_of() -> None:
+    made = view(facts_of_s11(), "07-10 15:30")
+    visit = next(one for one in made.person.visits if one.key == "HOSPA|V1")
+    assert len(visit.conditions) == len(visit.diagnoses) == 2
+    told = {one["reference"] for plan in made.of("CarePlan") for one in plan["addresses"]}
+    assert set(visit.conditions) <= told
+    assert made.of("Condition") == []
+
+
+def test_death_is_recorded_when_it_was_first_said() -> None:
+    told = facts_of_s11()
+    said = fact("A08", t("07-11 09:00"), control="6", details={"deceased": "Y"})
+    repeated = fact("A08", t("07-12 09:00"), control="7", details={"deceased": "Y"})
+    for order in ([*told, said, repeated], [repeated, *told, said]):
+        assert view(order, "07-13 08:00").person.deceased_recorded == us("07-11 09:00")
+    expired = fact(
+        "A03", t("07-10 14:05"), control="4", patient_class="I", disposition="20",
+        discharged=t("07-10 14:00"),
+    )  # fmt: skip
+    person = view([*told[:3], expired], "07-11 08:00").person
+    assert (person.deceased.us, person.deceased_recorded) == (us("07-10 14:00"), us("07-10 14:05"))
+
+
+def test_an_encounter_names_the_episode_of_its_stay() -> None:
+    told = facts_of_s11()
+    visits = [fold_visit(told)]
+    person = fold_person(told, SETTING.rank, visits)
+    made = resources(person, {one.key: one for one in visits}, SETTING)
+    (encounter,) = [one for one in made if one["resourceType"] == "Encounter"]
+    (episode,) = view(told, "07-10 15:30").of("EpisodeOfCare")
+    assert encounter["episodeOfCare"] == [{"reference": f"EpisodeOfCare/{episode['id']}"}]
+    visits = [fold_visit(told[:1])]
+    made = resources(fold_person(told[:1], (), visits), {"HOSPA|V1": visits[0]}, SETTING)
+    assert not any("episodeOfCare" in one for one in made)

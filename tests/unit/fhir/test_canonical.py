@@ -12,6 +12,7 @@ from segue.fhir.canonical import (
     canonical_state,
     content_hash,
     dumps,
+    encode_with_hash,
     loads,
     splice_meta,
 )
@@ -46,6 +47,12 @@ def test_versions_source_and_narrative_are_no_content() -> None:
     assert content_hash(other) == content_hash(resource)
     other["meta"]["tag"] = [{"code": "x"}]
     assert content_hash(other) != content_hash(resource)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_text_and_hash_together_are_those_made_apart(name: str) -> None:
+    resource = EXAMPLES[name]
+    assert encode_with_hash(resource) == (canonical_json(resource), content_hash(resource))
 
 
 def test_a_change_changes_the_hash() -> None:

@@ -7,7 +7,7 @@ import pytest
 from segue.fhir.datetimes import HIGHEST, LOWEST, interval
 from segue.fhir.outcomes import FhirError
 from segue.fhir.profiles import definitions
-from segue.fhir.search.hashes import parameter_hash, reference_hash, token_hash
+from segue.fhir.search.hashes import parameter_hash, parameter_salt, reference_hash, token_hash
 from segue.fhir.search.parameters import parameter, parameters, parameters_of
 from segue.fhir.search.query import (
     DateCondition,
@@ -211,6 +211,20 @@ def test_keys_fit_a_signed_64_bit_column() -> None:
     assert all(-(2**63) <= n < 2**63 for n in numbers)
     assert len(set(numbers)) == 1_000
     assert min(numbers) < 0 < max(numbers)
+
+
+def test_no_two_parameters_share_a_number_and_so_never_meet_at_a_value() -> None:
+    pairs = {*parameters(), *((type_, "_tag") for type_, _ in parameters())}
+    pairs |= {(type_, "_security") for type_, _ in parameters()}
+    assert len({parameter_salt(*pair) for pair in pairs}) == len(pairs) > 500
+
+
+def test_rows_of_one_value_are_neighbours_in_the_index() -> None:
+    patient = [
+        reference_hash(type_, "patient", "Patient/1") >> 32 for type_ in ("Task", "Goal", "Account")
+    ]
+    assert len(set(patient)) == 1
+    assert patient[0] != reference_hash("Task", "patient", "Patient/2") >> 32
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from copy import deepcopy
 from decimal import Decimal
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segue.fhir.canonical import loads
+from segue.fhir.narrative import PLAIN, narrative_fault
 from segue.fhir.profiles import definitions
 from segue.fhir.validate import Gate
 from tests.unit.fhir.examples import EXAMPLES, changed
@@ -26,6 +28,29 @@ def test_every_example_is_valid(gate: Gate, name: str) -> None:
 @pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - SLOW_BY_DESIGN))
 def test_the_usual_form_is_accepted_by_the_schema_alone(gate: Gate, name: str) -> None:
     assert gate._quickly(EXAMPLES[name])
+
+
+_XHTML = '<div xmlns="http://www.w3.org/1999/xhtml">'
+
+
+@pytest.mark.parametrize(
+    ("inner", "plain"),
+    [
+        ("<h2>Plan</h2><p>Seen &amp; done.</p><ul><li>García</li><li>2</li></ul>", True),
+        ("<p>Seen <b>today</b>.</p>", False),  # proper, but for the parser to say
+        ("<p> </p>", False),
+        ("<p>Seen</li>", False),
+        ("<p>a ]]> b</p>", False),
+        ("<p>a \x01 b</p>", False),
+        ("<p>Seen &foo</p>", False),
+        ("<script>x</script>", False),
+        ("<p>Seen</p><", False),
+    ],
+)
+def test_plain_narratives_need_no_parser(inner: str, plain: bool) -> None:
+    div = f"{_XHTML}{inner}</div>"
+    assert (re.search(PLAIN, div) is not None) is plain
+    assert not plain or narrative_fault(div) is None
 
 
 @pytest.mark.parametrize(
