@@ -155,7 +155,7 @@ def started(directory: Path, database: str | None, postgres: int | None) -> Iter
         "mllp": (
             subprocess.Popen(
                 [sys.executable, "-m", "tests.peers.mllp", "--port", str(sink),
-                 "--control-port", str(control), "--count-only"],
+                 "--control", str(control), "--count-only"],
                 **quiet,
             ),
             control,

@@ -34,7 +34,8 @@ class _Line(asyncio.Protocol):
         self.buffer += data
         if not self.buffer.endswith(END):
             return
-        self.load.answered(time.perf_counter() - self.sent, b"\rMSA|AA|" in self.buffer)
+        accepted = b"\rMSA|AA|" in self.buffer or b"\rMSA|CA|" in self.buffer
+        self.load.answered(time.perf_counter() - self.sent, accepted)
         self.buffer = b""
         self.next()
 

@@ -83,7 +83,7 @@ def crash(
         AssertionError: a promise was broken.
     """
     chance = random.Random(seed)
-    patients = patients or 100 * rounds
+    patients = patients or 300 * rounds
     port = free_port()
     with Background() as background:
         fhir = background.do(FhirPeer(strict=False).start())
@@ -181,6 +181,8 @@ def verify(
         following = [link["url"] for link in page["link"] if link["relation"] == "next"]
         url = following[0].removeprefix(engine.base) if following else None
     assert offset == patients
+    resent = sum(answer.attempts - 1 for answer in hospital.answers)
+    assert resent, "no kill met a message under way: the test has shown nothing"
     listed = subprocess.run(
         [sys.executable, "-m", "segue", "inbox", "list", "--json", "--limit", "1", "--config",
          str(engine.directory / "segue.yaml")],
@@ -192,7 +194,7 @@ def verify(
     return {
         "acknowledged": len(everything),
         "delivered": len(first),
-        "resent_by_hospital": sum(a.attempts - 1 for a in hospital.answers),
+        "resent_by_hospital": resent,
         "repeats_at_sink": repeats,
     }
 

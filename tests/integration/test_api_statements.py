@@ -663,7 +663,10 @@ def test_a_protected_document_leaves_to_nobody(api: Api) -> None:
         "subject": {"reference": f"Patient/{patient['id']}"},
         "content": [{"attachment": {"contentType": "text/plain", "data": "SG9tZQ=="}}],
     }
-    api.call("POST", "/fhir/DocumentReference", document, client="hospa-cm")
+    made = api.call("POST", "/fhir/DocumentReference", document, client="hospa-cm")
+    assert made.status_code == 201
+    path = f"/fhir/DocumentReference/{made.json()['id']}"
+    assert api.call("DELETE", path, client="hospa-cm").status_code == 204
     assert api.deliveries() == {}
 
 

@@ -145,6 +145,10 @@ class Addresses:
         self.targets.append(made)
         if made.key is not None and entry.full_url and made.action != "read":
             self.links[entry.full_url] = made.key.reference
+            # References of a Bundle from another server are relative to that server.
+            theirs = parse_reference(entry.full_url)
+            if entry.method == "POST" and theirs is not None:
+                self.links.setdefault(theirs.reference, made.key.reference)
         return made
 
     def _target(self, entry: Entry, new_id: str) -> Target:

@@ -28,7 +28,9 @@ TYPES = frozenset(
 )
 """Types that can close a task, feed a score, or take part in a plan."""
 
-IN_HISTORY = frozenset({"CarePlan", "Condition", "Encounter", "Goal", "Procedure", "ServiceRequest"})
+IN_HISTORY = frozenset(
+    {"CarePlan", "Condition", "Encounter", "Goal", "Procedure", "ServiceRequest"}
+)
 """Those that still say something when they only fill the index: history closes no task."""
 
 _SUBJECTS = ("subject", "patient", "for", "beneficiary", "individual", "policyHolder")

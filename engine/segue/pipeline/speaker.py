@@ -23,5 +23,9 @@ class Speaker:
 
     @property
     def source(self) -> str:
-        """Under which name its statements are kept."""
-        return self.site or self.name
+        """Under which name its statements are kept: of its site, else its own.
+
+        >>> Speaker("pcpb-post", "pcpb").source, Speaker("hospa").source
+        ('pcpb', 'client:hospa')
+        """
+        return self.site or f"client:{self.name}"

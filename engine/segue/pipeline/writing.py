@@ -163,7 +163,8 @@ class Writing:
             raise fhir_error("unprocessable", "business-rule", text)
         if key.type == "Patient" and chart is not None:
             self._forget(key, chart)
-        self._store(deletion(key, head, chart.pk if chart else None), chart)
+        stored = self.draft.bodies([key]).get(key)
+        self._store(deletion(key, head, chart.pk if chart else None), chart, stored)
         if chart is not None:
             self._withdraw(key, chart)
 

@@ -39,6 +39,7 @@ class Surface:
             "fire": lambda: self.fired.append("due"),
             "listening": lambda: True,
             "version": "1.2.3",
+            "pid": 1,
         }
         intakes = changes.pop("intakes", {})
         tokens = changes.pop("tokens", Tokens(None))

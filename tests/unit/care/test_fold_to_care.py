@@ -9,6 +9,7 @@ from segue.care.assemble import resources
 from segue.care.fold import fold_visit
 from segue.care.person import fold_person
 from segue.care.person_view import person_view
+from segue.care.view import Person
 from segue.fhir.canonical import canonical_state
 from segue.model.facts import Fact
 from tests.support.facts import again, condition, fact, t
@@ -46,11 +47,15 @@ def facts_of_s11() -> list[Fact]:
     ]
 
 
-def view(facts: list[Fact], now: str) -> Any:
-    history = primed()
+def seen(facts: list[Fact]) -> Person:
     visit = fold_visit(facts)
     state = fold_person(facts, SETTING.rank, [visit])
-    person = person_view(state, {visit.key: visit}, SETTING)
+    return person_view(state, {visit.key: visit}, SETTING)
+
+
+def view(facts: list[Fact], now: str) -> Any:
+    history = primed()
+    person = seen(facts)
     person.practice = "pcpb"
     person.visits += history.visits
     person.evidence = history.evidence
@@ -118,7 +123,7 @@ def test_protocols_see_what_a_cancelled_discharge_said_and_from_when_to_when_it_
     resent = again(told[3], control="8", later=25)
     undo = fact("A13", t("07-10 17:38"), patient_class="I", control="9", targets=t("07-10 14:05"))
     for order in permutations([*told, resent, undo]):
-        (visit,) = [one for one in view(list(order), "07-10 18:00").person.visits if one.struck]
+        (visit,) = seen(list(order)).visits
         (struck,) = visit.struck
         assert visit.voided == [struck.recorded] == [us("07-10 14:05")]
         assert (struck.end.us, struck.disposition) == (us("07-10 14:05"), "01")
@@ -127,7 +132,7 @@ def test_protocols_see_what_a_cancelled_discharge_said_and_from_when_to_when_it_
 
 def test_plans_address_the_conditions_that_the_diagnoses_are_made_of() -> None:
     made = view(facts_of_s11(), "07-10 15:30")
-    visit = next(one for one in made.person.visits if one.key == "HOSPA|V1")
+    (visit,) = seen(facts_of_s11()).visits
     assert len(visit.conditions) == len(visit.diagnoses) == 2
     told = {one["reference"] for plan in made.of("CarePlan") for one in plan["addresses"]}
     assert set(visit.conditions) <= told
@@ -139,12 +144,12 @@ def test_death_is_recorded_when_it_was_first_said() -> None:
     said = fact("A08", t("07-11 09:00"), control="6", details={"deceased": "Y"})
     repeated = fact("A08", t("07-12 09:00"), control="7", details={"deceased": "Y"})
     for order in ([*told, said, repeated], [repeated, *told, said]):
-        assert view(order, "07-13 08:00").person.deceased_recorded == us("07-11 09:00")
+        assert seen(order).deceased_recorded == us("07-11 09:00")
     expired = fact(
         "A03", t("07-10 14:05"), control="4", patient_class="I", disposition="20",
         discharged=t("07-10 14:00"),
     )  # fmt: skip
-    person = view([*told[:3], expired], "07-11 08:00").person
+    person = seen([*told[:3], expired])
     assert (person.deceased.us, person.deceased_recorded) == (us("07-10 14:00"), us("07-10 14:05"))
 
 

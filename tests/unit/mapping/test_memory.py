@@ -98,7 +98,6 @@ def test_the_same_segments_give_the_very_same_fragments():
     one = told(warm, message("A01", *PIDS[:1], SEGMENTS[1], PV1, control_id="1"), True)
     two = told(warm, message("A08", *PIDS[:1], SEGMENTS[1], PV1, control_id="2"), True)
     assert one.facts[0].person is two.facts[0].person
-    assert one.facts[0].stay is two.facts[0].stay
     three = told(warm, message("A08", *PIDS[:1], SEGMENTS[1], control_id="3"), True)
     assert three.facts[0].person[1].elements is one.facts[0].person[1].elements
 

@@ -1,9 +1,11 @@
 """What a client's write is about: identities, evidence, statements."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from segue.care.fold import extend_visit, fold_visit
 from segue.care.parties import HUB_REFERENCE, organization_id
 from segue.care.states import PersonState, SourcePatient, Told
 from segue.care.view import CareSetting
@@ -11,13 +13,16 @@ from segue.fhir.bundles import Entry
 from segue.fhir.outcomes import FhirError
 from segue.mapping.context import SiteRules
 from segue.model.changes import Head, SearchTerms
+from segue.model.facts import Fragment
 from segue.model.identity import ResourceKey
+from segue.model.instants import Moment
 from segue.pipeline import demographics, evidence, owned
 from segue.pipeline.charts import Chart, Margin
 from segue.pipeline.identities import (
     Authorities,
     Identified,
     elements_of,
+    fact_of,
     identify,
     visit_keys,
 )
@@ -96,6 +101,29 @@ def test_a_patient_as_elements_has_no_version_and_no_labels() -> None:
         "name#name": [{"family": "A"}],
         "gender": "male",
     }
+
+
+def test_a_clients_encounter_is_no_event_of_its_visit_and_gives_it_its_id() -> None:
+    identity, now = Identified("HOSPA|1", ("HOSPA|1",)), Moment("2026-07-01T10:00:00Z", 1)
+    adopted = fact_of(
+        "f1", "hospa", identity, now, Fragment("Encounter", "mine", "visit", {}),
+        resource={}, visit="HOSPA|V1",
+    )  # fmt: skip
+    alone = fold_visit([adopted])
+    assert (alone.key, alone.encounter, alone.status) == ("HOSPA|V1", "mine", "")
+    at = Moment("2026-07-01T11:00:00Z", 2)
+    admitted = replace(
+        adopted, id="f2", event="A01", occurred=at, recorded=at, sent=at,
+        stay=[Fragment("Encounter", "theirs", "visit", {})],
+    )  # fmt: skip
+    for facts in ([adopted, admitted], [admitted, adopted]):
+        state = fold_visit(facts)
+        assert (state.encounter, state.status) == ("mine", "in-progress")
+    later = replace(admitted, id="f3", event="A08", occurred=Moment("x", 3),
+                    recorded=Moment("x", 3), sent=Moment("x", 3))  # fmt: skip
+    extended = extend_visit(fold_visit([adopted, admitted]), later)
+    assert extended == fold_visit([adopted, admitted, later])
+    assert extend_visit(fold_visit([admitted]), adopted) is None
 
 
 # --- demographics -------------------------------------------------------------------------
