@@ -144,7 +144,7 @@ def visit_view(state: VisitState) -> Visit:
         admission_type=state.admission_type,
         service=state.service,
         diagnoses=[code for _, code in diagnoses],
-        reason=_reason(expand("Encounter", "", _only(state.elements, "reasonCode"))),
+        reason=_stated_reason(state.elements),
         voided=list(state.voided),
         noticed=dict(state.noticed),
         anchored=dict(state.anchored),
@@ -223,8 +223,9 @@ def _death(one: Evidence) -> Moment | None:
     return Moment("", 0) if one.resource.get("deceasedBoolean") is True else None
 
 
-def _only(elements: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {path: value for path, value in elements.items() if path.startswith(name)}
+def _stated_reason(elements: Mapping[str, Any]) -> str | None:
+    stated = {path: value for path, value in elements.items() if path.startswith("reasonCode")}
+    return _reason(expand("Encounter", "", stated)) if stated else None
 
 
 def _diagnoses(state: VisitState) -> list[tuple[str, tuple[str, str, str]]]:

@@ -27,6 +27,8 @@ def state_elements(told: Told, resource: str, stamp: Stamp, elements: Mapping[st
         if elements:
             told.resources[resource] = [(stamp, dict(elements))]
         return
+    if len(groups) == 1 and groups[0][1] == elements:
+        return  # Mostly a message repeats the one before: seen without a look at each element.
     new: dict[str, Any] = {}
     for path, value in elements.items():
         for _, group in groups:

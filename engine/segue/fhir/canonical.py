@@ -88,6 +88,20 @@ def content_hash(resource: Resource) -> bytes:
     return blake2b(_encode_sorted(content), digest_size=16).digest()
 
 
+def encode_with_hash(resource: Resource) -> tuple[str, bytes]:
+    """`canonical_json` and `content_hash` of a resource, in one encoding where possible.
+
+    >>> body, content = encode_with_hash({"resourceType": "Basic", "id": "a"})
+    >>> body, content == content_hash({"resourceType": "Basic", "id": "a"})
+    ('{"id":"a","resourceType":"Basic"}', True)
+    """
+    if "meta" in resource or "text" in resource:
+        return canonical_json(resource), content_hash(resource)
+    # Nothing is left out of the content, so its hash is that of the text.
+    encoded = _encode_sorted(resource)
+    return encoded.decode(), blake2b(encoded, digest_size=16).digest()
+
+
 def _without_meta(resource: Resource, names: tuple[str, ...]) -> Resource:
     meta = resource.get("meta")
     if meta is None or not any(name in meta for name in names):

@@ -60,8 +60,7 @@ def coordinate_person(recorder: Recorder, chart: Chart, *, stirred: bool = True)
     ]
     if said := [one for one in chart.person.statements if one.task.startswith("CarePlan/")]:
         resources = [
-            with_words(one, said) if one["resourceType"] == "CarePlan" else one
-            for one in resources
+            with_words(one, said) if one["resourceType"] == "CarePlan" else one for one in resources
         ]
     keys = [key_of(resource) for resource in resources]
     plan = next((r for r in resources if _is_coordinating(r)), None)

@@ -15,15 +15,23 @@ from segue.mapping.context import Context, Mapped
 from segue.model.changes import Cause
 from segue.model.issues import Issue
 from segue.model.messages import EntryState, InboxEntry
+from segue.pipeline.charts import Chart
 from segue.pipeline.compare import InvalidError
 from segue.pipeline.coordinate import coordinate_person
 from segue.pipeline.engine import FeedRules, Hub
-from segue.pipeline.facts import pack
+from segue.pipeline.facts import pack, unpack_person
 from segue.pipeline.record import Recorder
-from segue.pipeline.refold import Affected, add_fact, identities_of, project, refold
+from segue.pipeline.refold import (
+    UNPLACED,
+    Affected,
+    add_fact,
+    doubts,
+    identities_of,
+    project,
+    refold,
+)
 from segue.pipeline.transact import Draft, transact
 from segue.store.records import Committed, CursorMove, FactRow, RevisionConflict, Step
-
 
 REUSED = "This control id came before from this sender, with another content."
 
@@ -215,7 +223,7 @@ def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> None:
         affected = {pk: refold(draft, found.chart) for pk, found in affected.items()}
     stages.end("fold")
     for found in affected.values():
-        step.issues += found.issues
+        step.issues += found.issues + doubts(found.chart, mapped.facts)
         stirred = project(recorder, found)
         coordinate_person(recorder, found.chart, stirred=stirred)
     if mapped.directory and mapped.facts:
@@ -233,6 +241,47 @@ def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> None:
         mapping=told.get("mapping"),
         unmapped=mapped.verbatim,
     )
+    for found in affected.values():
+        if settled := found.settled - {fact.id for fact in mapped.facts}:
+            _unpark(draft, found.chart, settled)
+
+
+def _unpark(draft: Draft, chart: Chart, settled: set[str]) -> None:
+    """Let entries wait no more for their visit, now that it is known.
+
+    What they say is in the changes of the step that settled it.
+
+    Args:
+        draft: with that step.
+        chart: of the person.
+        settled: ids of the facts that found their visit.
+    """
+    for step in draft.steps:
+        if step.state == "parked" and any(row.id in settled for row in step.facts):
+            settled = settled - {row.id for row in step.facts}
+            _settle(step)
+    if not settled or not (chart.revision or chart.margin.absorbed):
+        return
+    reader = draft.reader
+    rows = reader.facts_of(chart.identities)
+    entries = {row.entry for row in rows if row.id in settled and row.entry} - draft.replaced
+    if not entries:
+        return
+    issues = reader.issues_of(entries)
+    said: dict[int, list[FactRow]] = {}
+    for row in reader.facts_of_entries(entries):
+        said.setdefault(row.entry, []).append(row)
+    for entry, own in said.items():
+        # A step replaces what its entry said before: so it says just that again.
+        cause = Cause("entry", str(entry), unpack_person(own[0]).site)
+        draft.steps.append(_settle(Step(cause, own, issues=issues.get(entry, []))))
+
+
+def _settle(step: Step) -> Step:
+    step.issues = [issue for issue in step.issues if issue.code != UNPLACED.code]
+    errors = any(issue.severity == "error" for issue in step.issues)
+    step.state = "parked" if errors else "processed"
+    return step
 
 
 def _state(reading: Reading) -> EntryState:

@@ -73,10 +73,7 @@ def provenance_text(
     at once, names sorted, and only what comes from outside is quoted.
     """
     agent = f"{_AGENT_TEXT if cause.source else _ASSEMBLER_TEXT}{_quote(cause.source or HUB_SITE)}"
-    parts = [
-        f'{{"activity":{{"text":"{_ACTIVITY[cause.kind]}"}},'
-        f'"agent":[{{"type":{agent}}}}}}}],'
-    ]
+    parts = [f'{{"activity":{{"text":"{_ACTIVITY[cause.kind]}"}},"agent":[{{"type":{agent}}}}}}}],']
     if cause.kind == "entry":
         entities = _entity_text(ENTRY, cause.ref)
         if control_id:
@@ -101,17 +98,13 @@ def provenance_text(
     targets = ",".join(
         [f'{{"reference":"{w.key.type}/{w.key.id}/_history/{w.version}"}}' for w in writes]
     )
-    parts.append(
-        f'"recorded":"{rfc3339(now)}","resourceType":"Provenance","target":[{targets}]}}'
-    )
+    parts.append(f'"recorded":"{rfc3339(now)}","resourceType":"Provenance","target":[{targets}]}}')
     return "".join(parts)
 
 
 def _entity_text(system: str, value: str) -> str:
     value = _quote(value)
-    return (
-        f'{{"role":"source","what":{{"identifier":{{"system":"{system}","value":{value}}}}}}}'
-    )
+    return f'{{"role":"source","what":{{"identifier":{{"system":"{system}","value":{value}}}}}}}'
 
 
 def _quote(text: str) -> str:

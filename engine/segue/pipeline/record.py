@@ -114,9 +114,7 @@ class Recorder:
             )
         stages.end("rows")
 
-    def retire(
-        self, chart: Chart, keys: Iterable[ResourceKey], view: Person | None = None
-    ) -> None:
+    def retire(self, chart: Chart, keys: Iterable[ResourceKey], view: Person | None = None) -> None:
         """End resources that the fold or coordination yields no more; a client's stay.
 
         Args:

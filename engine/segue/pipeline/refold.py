@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 
 from segue.care.assemble import person_resources, visit_resources
 from segue.care.coordinate import episodes_of
-from segue.care.fold import extend_visit, fold_visit
+from segue.care.fold import (
+    NO_TARGET,
+    OPEN_DISCHARGE,
+    OTHER_PLACE,
+    extend_visit,
+    fold_visit,
+)
 from segue.care.identity import joined_by
 from segue.care.person import (
     carry_over,
@@ -39,6 +45,20 @@ UNPLACED = Issue(
 )
 
 
+DOUBTS: dict[str, tuple[str, str]] = {
+    OPEN_DISCHARGE: (
+        "PV1-45",
+        "a discharge time, but no discharge was sent: the visit stays open",
+    ),
+    NO_TARGET: ("EVN-1", "what this cancels has not been heard of; it waits for that"),
+    OTHER_PLACE: (
+        "PV1-3",
+        "the place after this cancelled transfer is not the one before it: what is stated counts",
+    ),
+}
+"""Where a message is in doubt to the fold: warning code to (field, what is made of it)."""
+
+
 @dataclass(slots=True)
 class Affected:
     """What of a person may be different after facts were added.
@@ -47,6 +67,7 @@ class Affected:
         before: the person's state; None where anything of it may be different.
         visits: keys of visits that were folded, with the state before.
         whole: who the person is may have changed, so anything may have.
+        settled: ids of facts without a visit number that found their visit now.
     """
 
     chart: Chart
@@ -54,6 +75,7 @@ class Affected:
     visits: dict[str, VisitState | None] = field(default_factory=dict)
     whole: bool = False
     issues: list[Issue] = field(default_factory=list)
+    settled: set[str] = field(default_factory=set)
 
     def and_also(self, other: "Affected") -> "Affected":
         """Both, of the same person; this one came first."""
@@ -63,7 +85,19 @@ class Affected:
             other.visits | self.visits,
             self.whole or other.whole,
             self.issues + other.issues,
+            self.settled | other.settled,
         )
+
+
+def doubts(chart: Chart, facts: Iterable[Fact]) -> list[Issue]:
+    """What the fold of the visits has to remark on these facts."""
+    ids = {fact.id for fact in facts}
+    return [
+        Issue("warning", code, *DOUBTS[code])
+        for visit in chart.visits.values()
+        for code, fact in visit.warnings
+        if fact in ids
+    ]
 
 
 def identities_of(facts: Iterable[Fact]) -> list[str]:
@@ -309,6 +343,7 @@ def _place(chart: Chart, facts: "_Facts", affected: Affected) -> None:
         if not moved:
             return
         for key in moved:
+            affected.settled |= wanted.get(key, set()) - set(chart.visits[key].loose)
             state = facts.visit(key, wanted.get(key, ()))
             chart.visits[key] = state
             chart.changed.add(key)

@@ -211,14 +211,15 @@ class Draft:
                 charts[chart.pk] = chart.copy()
                 for other in chart.identities:
                     people[other] = chart.pk
-        before = set(self.charts)
+        before = len(self.charts)
         steps = len(self.steps)
         fresh = {identity: len(self.fresh.get(identity, ())) for identity in people}
         registers, replaced = dict(self.registers), set(self.replaced)
         try:
             yield
         except BaseException:
-            for pk in self.charts.keys() - before:
+            # Those that came inside stand last.
+            for pk in list(self.charts)[before:]:
                 del self.charts[pk]
             self.charts |= charts
             for identity, known in people.items():

@@ -330,11 +330,10 @@ class Outbox:
             for partition, cursor in session.rows(
                 "SELECT partition, cursor FROM lease WHERE log = 'outbox'"
             ):
-                if session.dialect == "sqliteX":
-                    beyond, params = _BEYOND_SQLITE, (partition, cursor)
-                else:
-                    position, ordinal = cursor >> ORDINAL_BITS, cursor & ORDINALS
-                    beyond, params = _BEYOND, (position, partition, position, ordinal)
+                position, ordinal = cursor >> ORDINAL_BITS, cursor & ORDINALS
+                beyond, params = _BEYOND, [position, partition, position, ordinal]
+                if session.dialect == "sqlite":
+                    beyond, params = _BEYOND_SQLITE, [partition, cursor]
                 rows = session.rows(f"SELECT count(*), min(c.at) {beyond}", params)
                 found += [(partition, "waiting", *row) for row in rows]
             found += session.rows(

@@ -4,8 +4,11 @@
 
 from collections.abc import Collection, Iterable
 
+import msgspec
+
 from segue.model.changes import Head, Kind
 from segue.model.identity import ResourceKey
+from segue.model.issues import Issue
 from segue.store.commit import KINDS, ORDINAL_BITS
 from segue.store.dialects import Row, Session
 from segue.store.records import Change, FactRow, Page, PersonRow, StoredVersion, VisitRow
@@ -102,6 +105,14 @@ class Reader:
     def facts_of_entries(self, entries: Collection[int]) -> list[FactRow]:
         """The facts that these journal entries gave."""
         return self._facts("f.entry", entries)
+
+    def issues_of(self, entries: Collection[int]) -> dict[int, list[Issue]]:
+        """What was wrong with these journal entries; without those that have no issues."""
+        if not entries:
+            return {}
+        where, params = self.session.among(("entry",), [(entry,) for entry in entries])
+        rows = self.session.rows(f"SELECT entry, issues FROM inbox_exception WHERE {where}", params)
+        return {entry: msgspec.json.decode(text, type=list[Issue]) for entry, text in rows}
 
     def _facts(self, column: str, values: Collection[str] | Collection[int]) -> list[FactRow]:
         if not values:

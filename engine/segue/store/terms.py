@@ -3,6 +3,7 @@
 A new version writes only the difference to the terms that are stored.
 """
 
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -62,15 +63,19 @@ class TermRows:
 
     def write(self, session: Session) -> None:
         """Write them, sorted as the indexes are."""
-        for (table, columns), more, less in zip(_TABLES, self._more, self._less, strict=True):
+        for (table, columns, order), more, less in zip(
+            _TABLES, self._more, self._less, strict=True
+        ):
             if less:
-                session.delete(table, columns, sorted(less))
+                session.delete(table, columns, sorted(less, key=order))
             if more:
-                session.insert(table, columns, sorted(more))
+                session.insert(table, columns, sorted(more, key=order))
 
 
+# Resources are numbered as they come, so tokens need to be sorted by their hash alone:
+# half the work.
 _TABLES = (
-    ("search_token", ("hash", "resource")),
-    ("search_date", ("param", "low", "high", "resource")),
-    ("search_string", ("param", "value", "resource")),
+    ("search_token", ("hash", "resource"), itemgetter(0)),
+    ("search_date", ("param", "low", "high", "resource"), None),
+    ("search_string", ("param", "value", "resource"), None),
 )
