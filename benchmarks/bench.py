@@ -216,7 +216,7 @@ def feed(bench: Bench, count: int, connections: int, rate: float = 0.0) -> dict[
             stored = time.time()
         if stored and state["outbox"]["waiting"] == 0:
             break
-        time.sleep(0.1)
+        time.sleep(0.25)
     delivered = time.time()
     cpu = cpu_seconds(root) - cpu
     database = cpu_seconds(bench.postgres) - database if bench.postgres else 0.0

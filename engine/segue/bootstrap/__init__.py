@@ -18,6 +18,7 @@ from segue.pipeline import parts as pulses
 from segue.pipeline.clock import DomainClock, SharedClock, SystemClock
 from segue.pipeline.engine import FeedRules, Hub
 from segue.pipeline.routes import Route
+from segue.pipeline.stages import Stages
 from segue.settings import Settings
 from segue.store.database import DataDirectoryInUseError, DataDirectoryLock
 from segue.store.inbox import Inbox
@@ -266,6 +267,7 @@ def build_hub(settings: Settings, found: Opened, new: NewId = new_id) -> Hub:
         routes=routes(settings),
         clock=found.clock,
         new_id=new,
+        stages=Stages(every=8),
     )
 
 

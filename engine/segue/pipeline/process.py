@@ -5,7 +5,7 @@ cannot be used fails alone, with an issue, and never holds up what comes after i
 """
 
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from segue.hl7v2.errors import Hl7Error
@@ -70,7 +70,7 @@ class Outcome:
     states: dict[int, EntryState]
 
 
-def read(hub: Hub, entries: Iterable[InboxEntry], *, release: bool = False) -> list[Reading]:
+def read(hub: Hub, entries: Sequence[InboxEntry], *, release: bool = False) -> list[Reading]:
     """Parse and map entries; what cannot be read says so in its issues.
 
     Args:
@@ -79,11 +79,11 @@ def read(hub: Hub, entries: Iterable[InboxEntry], *, release: bool = False) -> l
         release: process quarantined entries too: somebody has decided to.
     """
     stages = hub.stages
+    stages.batch(len(entries))
     readings = []
     for entry in entries:
         stages.start()
         readings.append(_read(hub, entry, release))
-        stages.entries += 1
     return readings
 
 
@@ -231,14 +231,13 @@ def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> None:
         recorder.directory(mapped.directory, (first.recorded.us, first.control_id))
     if any(issue.severity == "error" for issue in step.issues):
         step.state = "parked"
-    told = mapped.provenance
     about = mapped.facts[0].occurred if mapped.facts else None
     recorder.close(
         forward=next(iter(affected.values())).chart if affected and not old else None,
         protected=frozenset(label for fact in mapped.facts for label in fact.labels),
         control_id=entry.envelope.control_id,
         occurred=about.text if about is not None and about.has_time else None,
-        mapping=told.get("mapping"),
+        mapping=mapped.mapping,
         unmapped=mapped.verbatim,
     )
     for found in affected.values():
