@@ -152,7 +152,7 @@ class Person:
     """One person, folded: input of `care.coordinate`.
 
     Attributes:
-        key: the surviving source identity (kernel D12); patient: id of its Patient.
+        key: the surviving source identity; patient: id of its Patient.
         deceased: instant or date of death, `Moment("", 0)` where only the fact is
             known, None while alive.
         deceased_recorded: µs, when death was first recorded (EVN-2), None if unknown.

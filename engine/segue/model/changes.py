@@ -6,7 +6,7 @@ from typing import Literal
 from segue.model.identity import ResourceKey
 
 Kind = Literal["fold", "client", "directory"]
-"""Who may write a resource; see kernel D3."""
+"""Who may write a resource; see docs/architecture.md, "Three kinds of stored resource"."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ class Fragment:
 
     Attributes:
         type: FHIR resource type.
-        id: logical id (kernel D12); of a Patient, that of the *source* identity;
+        id: logical id; of a Patient, that of the *source* identity;
             of an Encounter without a visit number, "".
         scope: whose the resource is. `directory` fragments are whole resources
             that belong to nobody.
@@ -48,8 +48,8 @@ class Fact:
         control_id: MSH-10.
         digest: SHA-256 of the payload, hexadecimal.
         event: ADT trigger event, `A01`; of other inputs a word, `statement`.
-        occurred: when it happened; orders movements (kernel D5).
-        recorded: when it was written down; orders statements (kernel D5).
+        occurred: when it happened; orders movements.
+        recorded: when it was written down; orders statements.
         sent: MSH-7.
         received: arrival, microseconds UTC; never part of the canonical form.
         targets: EVN-6 of a cancel: when the event that it cancels happened.

@@ -4,7 +4,7 @@ Order is kept per lane (destination, person) and nowhere else: a lane whose firs
 delivery is delayed or dead waits, and no other lane notices. Pure bookkeeping:
 nothing here sends, stores or knows the time.
 
-Source: docs/architecture.md, "Outbound order".
+Source: docs/architecture.md, "Outbound".
 """
 
 import heapq

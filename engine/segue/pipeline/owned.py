@@ -2,7 +2,7 @@
 
 Such a write is a statement: who, when, and which elements differ from what is stored.
 The engine takes it into account and keeps the resource its own. Elements that are not
-the client's to state are refused by name (docs/architecture.md, "Who may write what").
+the client's to state are refused by name (docs/architecture.md, "Three kinds of stored resource").
 """
 
 from collections.abc import Iterable, Mapping
