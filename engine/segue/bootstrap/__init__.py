@@ -5,8 +5,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 
 from segue.care.clocks import Clocks
@@ -164,23 +162,15 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [""])[0]
 
 
-@lru_cache(maxsize=1)
-def shipped_mappings() -> Path:
-    """The folder `mappings`, of the installed wheel or of the checkout."""
-    wheel = Path(str(resources.files("segue"))) / "data" / "mappings"
-    checkout = Path(__file__).resolve().parents[3] / "mappings"
-    return wheel if (wheel / "core").is_dir() else checkout
-
-
 def mapping_sets(settings: Settings) -> dict[str, MappingSet]:
     """The compiled mapping of every configured site.
 
     Raises:
         MappingError: some file is wrong; all faults, with file and line.
     """
-    from segue.mapping.load import load
+    from segue.mapping.load import load, shipped
 
-    core = shipped_mappings() / "core"
+    core = shipped() / "core"
     folders = [folder for folder in settings.mappings if folder.is_dir()]
     if settings.source is not None:
         beside = settings.source.parent / "mappings"

@@ -61,9 +61,10 @@ def _configuration(settings: Settings) -> list[dict[str, str]]:
 
 
 def _mappings(settings: Settings) -> list[dict[str, str]]:
-    from segue.bootstrap import mapping_sets, shipped_mappings
+    from segue.bootstrap import mapping_sets
     from segue.cli.map import run_cases
     from segue.mapping.cases import find_cases
+    from segue.mapping.load import shipped
     from segue.mapping.source import MappingError
 
     try:
@@ -71,7 +72,7 @@ def _mappings(settings: Settings) -> list[dict[str, str]]:
     except MappingError as error:
         return [_problem("error", line) for line in str(error).splitlines()]
     problems = []
-    for root in (shipped_mappings(), *settings.mappings):
+    for root in (shipped(), *settings.mappings):
         for result in run_cases(find_cases(root), root):
             problems += [_problem("error", str(fault)) for fault in result.failures]
     return problems
