@@ -1,7 +1,7 @@
 """A rule as closures: what it does with content, and what HL7 null does."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from segue.hl7v2.message import NULL
@@ -18,7 +18,7 @@ from segue.mapping.functions import CHOICES, DEPENDENT, FUNCTIONS, WHOLE, also_r
 from segue.mapping.language import Rule
 from segue.mapping.source import did_you_mean
 from segue.mapping.tables import NOTHING, Convert, Tools, through
-from segue.mapping.values import MEMO_LIMIT, Run
+from segue.mapping.values import Run
 from segue.model.facts import Fragment
 
 Action = Callable[[str, Run, Elements], None]
@@ -26,6 +26,9 @@ Sink = Callable[[Elements, Run, Any], None]
 
 TIMES = frozenset({"DT", "DTM", "TS", "moment"})
 """Datatypes whose value hangs on the message's own offset, too."""
+
+OWN = frozenset({"CX", "EI", "SSN", "DLN", "XPN", "XPN_text", "XAD", "XTN", "text_address"})
+"""Datatypes of what is a patient's, or a visit's, own."""
 
 
 def converter(rule: Rule, tools: Tools) -> Convert:
@@ -75,40 +78,43 @@ def converter(rule: Rule, tools: Tools) -> Convert:
 
 
 def compile_rule(rule: Rule, tools: Tools) -> tuple[Action, Action]:
-    """A rule as two closures: one for content, one for HL7 null.
-
-    What a rule makes of a field is remembered by the raw text, where it depends on
-    nothing but that and the site; classes, doctors, places and addresses come again.
-    """
+    """A rule as two closures: one for content, one for HL7 null."""
     convert = converter(rule, tools)
     _, _, component, subcomponent = split_field(rule.sources[0])
     put = _sink(rule)
     ordinal, each = rule.ordinal, rule.each
     whole = rule.verb == "using" and rule.target in WHOLE
-    whole_value = _values(convert, whole) if each else _value(convert, whole)
+    if each:
+        convert = _values(convert, whole)
+    single = not each and not whole
 
     def read(raw: str, run: Run) -> Any:
-        value = whole_value(raw, run)
+        value = convert(run.first(raw) if single and run.repetition in raw else raw, run)
         if run.found:
-            run.odd = True
-            for severity, code, text in run.found:
-                run.report(severity, code, rule.sources[0], text, rule.label)
-            run.found.clear()
+            report(run)
         return value
+
+    def report(run: Run) -> None:
+        run.odd = True
+        for severity, code, text in run.found:
+            run.report(severity, code, rule.sources[0], text, rule.label)
+        run.found.clear()
+
+    def act(raw: str, run: Run, out: Elements) -> None:
+        value = convert(run.first(raw) if single and run.repetition in raw else raw, run)
+        if run.found:
+            report(run)
+        if value is not None:
+            put(out, run, None if value is NOTHING else value)
+            run.fired.append(ordinal)
 
     def clear(raw: str, run: Run, out: Elements) -> None:
         if not rule.keep_null:
             put(out, run, None)
             run.fired.append(ordinal)
 
-    dependent = rule.target in (TIMES if rule.verb == "as" else DEPENDENT)
-    others = also_reads(rule.target, rule.options)
-    if others and not dependent:
-        plain = _fresh(ordinal, _with_fields(read, others), put)
-    elif dependent:
-        plain = _fresh(ordinal, read, put)
-    else:
-        plain = _remembering(rule, read, put)
+    others = () if _depends(rule) else also_reads(rule.target, rule.options)
+    plain = _remembering(ordinal, read, put, others) if others else act
     if component:
         plain = _of_part(plain, clear, each, component, subcomponent)
     if rule.where:
@@ -118,13 +124,23 @@ def compile_rule(rule: Rule, tools: Tools) -> tuple[Action, Action]:
     return plain, clear
 
 
-def _value(convert: Convert, whole: bool) -> Convert:
-    def value(raw: str, run: Run) -> Any:
-        if not whole and run.repetition in raw:
-            raw = run.first(raw)
-        return convert(raw, run)
+def comes_again(rules: Sequence[Rule]) -> bool:
+    """Whether what the rules of a field make of it is worth remembering by its raw text.
 
-    return value
+    It must depend on nothing but that and the site, and be no patient's own: classes,
+    doctors and places come again, names and numbers of patients hardly do.
+    """
+    fields = {split_field(path)[:2] for rule in rules for path in (*rule.sources, *rule.where)}
+    return len(fields) == 1 and not any(
+        _depends(rule)
+        or also_reads(rule.target, rule.options)
+        or (rule.verb == "as" and rule.target in OWN)
+        for rule in rules
+    )
+
+
+def _depends(rule: Rule) -> bool:
+    return rule.target in (TIMES if rule.verb == "as" else DEPENDENT)
 
 
 def _values(convert: Convert, whole: bool) -> Convert:
@@ -142,86 +158,28 @@ def _values(convert: Convert, whole: bool) -> Convert:
     return values
 
 
-def _with_fields(read: Convert, others: tuple[int, ...]) -> Convert:
+def _remembering(ordinal: int, read: Convert, put: Sink, others: tuple[int, ...]) -> Action:
     """Remember by the field and those that the function looks at besides."""
 
-    def remembered(raw: str, run: Run) -> Any:
+    def learn(key: tuple[Any, ...], raw: str, run: Run) -> tuple[Any, list[Fragment]]:
+        run.timed, run.odd, run.touched = False, False, []
+        learnt = (read(raw, run), run.touched)
+        if run.default_delimiters and not run.timed and not run.odd:
+            run.remember(key, learnt)
+        return learnt
+
+    def act(raw: str, run: Run, out: Elements) -> None:
         fields = run.fields
         count = len(fields)
         key = (read, raw, *[fields[n] for n in others if n < count])
-        known = run.cache.get(key)
-        if known is None:
-            run.timed, run.odd, run.touched = False, False, []
-            value = read(raw, run)
-            if not run.default_delimiters or run.timed or run.odd:
-                return value
-            known = run.remember(key, (value, run.touched))
-        value, touched = known
+        value, touched = run.cache.get(key) or learn(key, raw, run)
         for fragment in touched:
             run.directory[fragment.id] = fragment
-        return value
-
-    return remembered
-
-
-def _fresh(ordinal: int, read: Convert, put: Sink) -> Action:
-    def act(raw: str, run: Run, out: Elements) -> None:
-        value = read(raw, run)
         if value is not None:
             put(out, run, None if value is NOTHING else value)
             run.fired.append(ordinal)
 
     return act
-
-
-def _remembering(rule: Rule, read: Convert, put: Sink) -> Action:
-    ordinal = rule.ordinal
-
-    def learn(raw: str, run: Run) -> tuple[Any, list[Fragment]]:
-        run.timed, run.odd, run.touched = False, False, []
-        learnt = (read(raw, run), run.touched)
-        if not run.odd and not run.timed and run.escape not in raw:
-            memo = run.memos[ordinal]
-            if len(memo) >= MEMO_LIMIT:
-                memo.clear()
-            memo[raw] = learnt
-        return learnt
-
-    def act(raw: str, run: Run, out: Elements) -> None:
-        value, touched = run.memos[ordinal].get(raw) or learn(raw, run)
-        if value is None:
-            return
-        for fragment in touched:
-            run.directory[fragment.id] = fragment
-        put(out, run, value)
-        run.fired.append(ordinal)
-
-    key = f"{rule.to}#{rule.name}" if rule.each and "#" not in rule.to else rule.to
-    if rule.to == "labels" or rule.to.startswith("details.") or rule.to[-1] in "]}":
-        return act
-
-    def fill(raw: str, run: Run, out: Elements) -> None:
-        value, touched = run.memos[ordinal].get(raw) or learn(raw, run)
-        if value is not None:
-            if touched:
-                for fragment in touched:
-                    run.directory[fragment.id] = fragment
-            out[key] = value
-            run.fired.append(ordinal)
-
-    def extend(raw: str, run: Run, out: Elements) -> None:
-        value, touched = run.memos[ordinal].get(raw) or learn(raw, run)
-        if value is not None:
-            if touched:
-                for fragment in touched:
-                    run.directory[fragment.id] = fragment
-            if key in out:
-                put(out, run, value)
-            else:
-                out[key] = value
-            run.fired.append(ordinal)
-
-    return extend if rule.each else fill
 
 
 def _of_part(plain: Action, clear: Action, each: bool, component: int, sub: int) -> Action:

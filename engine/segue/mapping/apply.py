@@ -4,7 +4,7 @@ Each patient group (PID) of a message becomes one fact.
 """
 
 import hashlib
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from segue.hl7v2.groups import groups
@@ -35,6 +35,13 @@ ACCOUNT_CHANGE = "A49"
 """Changes an account: MRG-1 may well be the patient's own identifier."""
 
 HEADERS = frozenset({"MSH", "EVN", "SFT", "UAC", "DSC"})
+STATED = (
+    ("application", "MSH", 3),
+    ("facility", "MSH", 4),
+    ("control_id", "MSH", 10),
+    ("reason", "EVN", 4),
+)
+"""What a message says of its own making, and where."""
 _operator = practitioner(Tools())
 
 
@@ -55,7 +62,7 @@ def apply(
         One fact per patient group. None where the message names no patient or its
         event is none that Segue knows; the issues then say so.
     """
-    mapped = Mapped(trace=[] if trace else None)
+    mapped = Mapped(mapping=mapping.digest, trace=[] if trace else None)
     run = _run(mapping, message, context)
     standard = message.separators == STANDARD
     known = mapping.caches[id(context.site)][3] if standard else None
@@ -63,16 +70,17 @@ def apply(
     run.directory = directory
     header, stated = message.first("MSH"), message.first("EVN")
     event = EVENTS.get(message.event)
-    mapped.provenance = _provenance(mapping, message, run, header, stated)
+    # Who entered the event is in the directory, whoever asks for the provenance.
+    operator = _operator(run.first(stated.raw(5)), run) if stated and stated.raw(5) else None
+    run.found.clear()
+    mapped.making = partial(_provenance, mapping.digest, message, run, operator)
     if message.type != "ADT" or event is None or event.effect in NO_PATIENT:
         text = "this event has no map; the message is kept as sent"
         mapped.issues.append(Issue("warning", "unsupported-event", "MSH-9", text))
         return mapped
     plan = mapping.plan(message.structure)
     times = EventTimes(run, header, stated, context.received)
-    mapped.provenance["recorded"] = times.recorded.text
-    if times.happened is not None:
-        mapped.provenance["occurred"] = times.happened.text
+    mapped.making = partial(mapped.making, times)
     digest = context.digest or hashlib.sha256(message.text.encode()).hexdigest()
     control_id = (header.raw(10) if header else "").strip()
     sender = context.sender or _sender(header, context)
@@ -80,7 +88,8 @@ def apply(
     for segment in message.segments:
         if segment.name in HEADERS:
             reads = plan.structural.get(segment.name, frozenset())
-            for n, raw in unread(segment.fields, reads):
+            fields = segment.fields
+            for n, raw in unread(fields, range(len(fields)), reads):
                 unmapped[f"{segment.name}-{n}"] = raw
     for ordinal, (pid, segments) in enumerate(_patients(message)):
         fact = _fact(mapping, event, pid, segments, run, times)
@@ -101,7 +110,6 @@ def apply(
     mapped.directory = list(directory.values())
     mapped.issues = run.issues
     mapped.verbatim = unmapped
-    mapped.unmapped = list(dict.fromkeys(_name_of(name) for name in unmapped))
     return mapped
 
 
@@ -242,29 +250,27 @@ def _label(fact: Fact, run: Run, context: Context) -> None:
     fact.labels = sorted(labels)
 
 
-def _name_of(name: str) -> str:
-    segment, _, field = name.rpartition("-")
-    return f"{segment.partition('[')[0]}-{field}"
-
-
 def _provenance(
-    mapping: MappingSet, message: Message, run: Run, header: Segment | None, stated: Segment | None
+    mapping: str,
+    message: Message,
+    run: Run,
+    operator: dict[str, Any] | None,
+    times: EventTimes | None = None,
 ) -> dict[str, Any]:
     said: dict[str, Any] = {
         "event": message.event,
         "structure": message.structure,
-        "mapping": mapping.digest,
+        "mapping": mapping,
     }
-    if header is not None:
-        for name, n in (("application", 3), ("facility", 4), ("control_id", 10)):
-            value = run.part(run.parts(header.raw(n)), 1)
-            if value:
-                said[name] = value
-    if stated is not None:
-        fields = stated.fields
-        if len(fields) > 4 and (reason := run.part(run.parts(fields[4]), 1)):
-            said["reason"] = reason
-        if len(fields) > 5 and fields[5] and (who := _operator(run.first(fields[5]), run)):
-            said["operator"] = who
-        run.found.clear()
+    for name, place, n in STATED:
+        segment = message.first(place)
+        value = run.part(run.parts(segment.raw(n)), 1) if segment else ""
+        if value:
+            said[name] = value
+    if operator:
+        said["operator"] = operator
+    if times is not None:
+        said["recorded"] = times.recorded.text
+        if times.happened is not None:
+            said["occurred"] = times.happened.text
     return said

@@ -4,11 +4,12 @@ Per segment map there is a table from field number to the actions that read the 
 so that a message costs one look-up per populated field and nothing per absent one.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from segue.mapping.actions import Action, compile_rule
+from segue.mapping.actions import Action, comes_again, compile_rule
 from segue.mapping.fields import (
     CompileError,
     Condition,
@@ -29,13 +30,27 @@ ANCHORS = frozenset({"PID", "PV1", "PR1", "IN1"})
 """Segments that `after:` may name."""
 
 
+class Reader(NamedTuple):
+    """What reads a field.
+
+    Attributes:
+        memo: number of the memo that keeps what was made of the field; -1: none does.
+        rules: as written, for traces.
+        actions: what each does with content; clears: what with HL7 null.
+    """
+
+    memo: int
+    rules: tuple[Rule, ...]
+    actions: tuple[Action, ...]
+    clears: tuple[Action, ...]
+
+
 @dataclass(slots=True)
 class Program:
     """A segment map, compiled.
 
     Attributes:
-        actions: field number to what reads it; nulls: to what HL7 null does.
-        rules: the same as rules, for traces.
+        readers: by number of the field.
         loose: actions on other segments' fields or on the first of several.
         reads: fields of the own segment that any rule, key or condition reads.
         reads_elsewhere: the same of other segments.
@@ -51,9 +66,7 @@ class Program:
     singleton: bool
     joins: str
     key: KeyReader | None
-    actions: dict[int, tuple[Action, ...]]
-    nulls: dict[int, tuple[Action, ...]]
-    rules: dict[int, tuple[Rule, ...]]
+    readers: dict[int, Reader]
     loose: tuple[tuple[Rule, FieldReader, Action, Action], ...]
     defaults: dict[str, Any]
     needs: tuple[str, ...]
@@ -79,44 +92,28 @@ class Option:
     reads_without_visit: frozenset[int]
 
 
-PATIENT, EVENT, VISIT = 0, 1, 2
-"""What a segment speaks of: a patient, also whether there is a visit, also which one."""
-
-
-@dataclass(slots=True)
-class Reading:
-    """What the meaning of a segment hangs on, besides its own text.
-
-    Attributes:
-        alone: no rule or condition looks at another segment.
-        placed: it matters after which segment it stands.
-        owner: `PATIENT`, `EVENT` or `VISIT`.
-        joins: maps that must have made something, or parts of it say nothing.
-    """
-
-    alone: bool = True
-    placed: bool = False
-    owner: int = PATIENT
-    joins: tuple[str, ...] = ()
-
-
 @dataclass(slots=True)
 class Plan:
-    """What happens to each segment of a message structure."""
+    """What happens to each segment of a message structure.
+
+    Attributes:
+        options: name of a segment to its placements, the most particular one first.
+        structural: fields that nothing need be made of.
+        personal: segments that speak of the patient alone, whatever stands around them;
+            with the maps that must have made something, or parts of them say nothing.
+    """
 
     name: str
     options: dict[str, tuple[Option, ...]] = field(default_factory=dict)
     structural: dict[str, frozenset[int]] = field(default_factory=dict)
-    readings: dict[str, Reading] = field(default_factory=dict)
+    personal: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tuple[Rule, str]]]:
     """Compile a segment map; faults come back with their rule."""
     faults: list[tuple[Rule, str]] = []
     own = segment_map.segment
-    actions: dict[int, list[Action]] = {}
-    nulls: dict[int, list[Action]] = {}
-    rules: dict[int, list[Rule]] = {}
+    readers: dict[int, list[tuple[Rule, Action, Action]]] = {}
     loose: list[tuple[Rule, FieldReader, Action, Action]] = []
     reads: set[tuple[str, int]] = set()
     for rule in segment_map.rules.values():
@@ -134,9 +131,7 @@ def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tu
         reads.update((own, n) for n in also_reads(rule.target, rule.options))
         segment, number, _, _ = split_field(rule.sources[0])
         if len(rule.sources) == 1 and segment == own:
-            actions.setdefault(number, []).append(act)
-            nulls.setdefault(number, []).append(clear)
-            rules.setdefault(number, []).append(rule)
+            readers.setdefault(number, []).append((rule, act, clear))
         else:
             loose.append((rule, first_of(rule.sources, own), act, clear))
     for parts in segment_map.key:
@@ -150,6 +145,7 @@ def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tu
         stand_in = next(iter(segment_map.rules.values()), None)
         if stand_in is not None:
             faults.append((stand_in, str(error)))
+    adds = Counter(filter(None, map(_key, segment_map.rules.values())))
     program = Program(
         map=segment_map,
         segment=own,
@@ -159,22 +155,31 @@ def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tu
         singleton=segment_map.type in ("Patient", "Encounter"),
         joins=segment_map.joins or "",
         key=key,
-        actions={n: tuple(a) for n, a in actions.items()},
-        nulls={n: tuple(a) for n, a in nulls.items()},
-        rules={n: tuple(r) for n, r in rules.items()},
+        readers={n: _reader(read, adds) for n, read in readers.items()},
         loose=tuple(loose),
         defaults=segment_map.defaults,
         needs=tuple(segment_map.needs),
         reads=frozenset(n for s, n in reads if s == own),
         reads_elsewhere=frozenset((s, n) for s, n in reads if s != own),
         joins_scope=segment_map.scope,
-        adds=frozenset(
-            rule.to if "#" in rule.to else f"{rule.to}#{rule.name}"
-            for rule in segment_map.rules.values()
-            if rule.each and "{" not in rule.to
-        ),
+        adds=frozenset(adds),
     )
     return program, faults
+
+
+def _key(rule: Rule) -> str:
+    """The element that a rule for lists adds to; "" where that hangs on the message."""
+    if not rule.each or "{" in rule.to:
+        return ""
+    return rule.to if "#" in rule.to else f"{rule.to}#{rule.name}"
+
+
+def _reader(read: Sequence[tuple[Rule, Action, Action]], adds: Mapping[str, int]) -> Reader:
+    rules, actions, clears = zip(*read, strict=True)
+    again = comes_again(rules) and not any(
+        "{" in rule.to or adds.get(_key(rule), 0) > 1 for rule in rules
+    )
+    return Reader(rules[0].ordinal if again else -1, rules, actions, clears)
 
 
 def compile_plan(
@@ -210,30 +215,32 @@ def compile_plan(
                 compile_condition(placement.where, placement.segment),
                 chosen,
                 frozenset(reads),
-                frozenset(without),
+                frozenset(without if any(p.type == "Encounter" for p in chosen) else reads),
             )
         )
     for segment, options in grouped.items():
         # A placement that says more is tried first; otherwise the order of the file holds.
         options.sort(key=lambda o: (o.condition is None, o.placement.after is None))
         plan.options[segment] = tuple(options)
-        plan.readings[segment] = _reading(segment, options)
+        if _personal(segment, options):
+            joins = {p.joins for option in options for p in option.programs if p.joins}
+            plan.personal[segment] = tuple(sorted(joins))
     return plan
 
 
-def _reading(segment: str, options: Sequence[Option]) -> Reading:
+def _personal(segment: str, options: Sequence[Option]) -> bool:
     programs = [program for option in options for program in option.programs]
-    owner = PATIENT
-    if any(p.within == "visit" and not p.singleton for p in programs):
-        owner = VISIT
-    elif any(p.type == "Encounter" or "visit" in {p.scope, p.joins_scope} for p in programs):
-        owner = EVENT
-    return Reading(
-        alone=not any(p.reads_elsewhere for p in programs)
-        and all(split_field(path)[0] == segment for o in options for path in o.placement.where),
-        placed=any(option.placement.after is not None for option in options),
-        owner=owner,
-        joins=tuple(sorted({p.joins for p in programs if p.joins})),
+    conditions = [split_field(path)[0] for option in options for path in option.placement.where]
+    return (
+        all(option.placement.after is None for option in options)
+        and all(name == segment for name in conditions)
+        and not any(
+            p.type == "Encounter"
+            or p.reads_elsewhere
+            or "visit" in {p.scope, p.joins_scope}
+            or (p.within == "visit" and not p.singleton)
+            for p in programs
+        )
     )
 
 

@@ -1,6 +1,6 @@
 """What a mapping is told from outside, and what it gives back."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -86,19 +86,33 @@ class Mapped:
 
     Attributes:
         directory: Practitioner, PractitionerRole, Organization, Location; whole.
-        unmapped: names of populated fields that no rule read, `PV1-37`, in order.
-        verbatim: the same with their values, for Provenance; `ZPD[2]-3` in the
-            second segment of the name. Patient data: never in lists or logs.
-        provenance: what is said of the making: `control_id`, `application`,
-            `facility`, `event`, `structure`, `recorded`, `occurred`, `reason`,
-            `operator` (a Reference), `mapping`.
+        verbatim: name and value of populated fields that no rule read, `PV1-37`;
+            `ZPD[2]-3` in the second segment of the name. For Provenance; patient data:
+            never in lists or logs.
+        mapping: digest of the mapping set.
+        making: gives `provenance`.
         trace: only when asked for.
     """
 
     facts: list[Fact] = field(default_factory=list)
     issues: list[Issue] = field(default_factory=list)
-    unmapped: list[str] = field(default_factory=list)
     directory: list[Fragment] = field(default_factory=list)
     verbatim: dict[str, str] = field(default_factory=dict)
-    provenance: dict[str, Any] = field(default_factory=dict)
+    mapping: str = ""
+    making: Callable[[], dict[str, Any]] = field(default=dict, compare=False, repr=False)
     trace: list[Step] | None = None
+
+    @property
+    def unmapped(self) -> list[str]:
+        """Names of populated fields that no rule read, without numbers, in order."""
+        names = (name.rpartition("-") for name in self.verbatim)
+        return list(dict.fromkeys(f"{place.partition('[')[0]}-{n}" for place, _, n in names))
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What is said of the making.
+
+        `control_id`, `application`, `facility`, `event`, `structure`, `recorded`,
+        `occurred`, `reason`, `operator` (a Reference), `mapping`.
+        """
+        return self.making()

@@ -72,6 +72,9 @@ def first_of(paths: Sequence[str], own: str) -> FieldReader:
     readers = [field_reader(path, own) for path in paths]
     if len(readers) == 1:
         return readers[0]
+    places = [split_field(path) for path in paths]
+    if all(segment == own and not component for segment, _, component, _ in places):
+        return _first_field([number for _, number, _, _ in places])
 
     def read(here: Fields, run: Run) -> str:
         null = ""
@@ -80,6 +83,19 @@ def first_of(paths: Sequence[str], own: str) -> FieldReader:
             if raw.strip(run.blank):
                 return raw
             null = null or (raw if raw == NULL else "")
+        return null
+
+    return read
+
+
+def _first_field(numbers: Sequence[int]) -> FieldReader:
+    def read(here: Fields, run: Run) -> str:
+        null, count, blank = "", len(here), run.blank
+        for number in numbers:
+            if number < count and (raw := here[number]):
+                if raw[0] not in blank or raw.strip(blank):
+                    return raw
+                null = null or (raw if raw == NULL else "")
         return null
 
     return read

@@ -18,7 +18,7 @@ class Recent(Generic[K, V]):
     ...     known.put(name, n)
     ...     _ = known.get("a")
     >>> [known.get(name) for name in "abcde"]
-    [0, None, 2, 3, 4]
+    [0, None, None, 3, 4]
     """
 
     __slots__ = ("_half", "_newer", "_older")

@@ -1,73 +1,69 @@
 """One segment through its programs: what it says by itself.
 
-What a segment says hangs on nothing but its text and on whose it is, so it can be
-remembered and said again: the messages of a patient repeat PID, NK1, AL1, IN1 and GT1
-word for word. `segue.mapping.walk` puts together what all segments of a patient say.
+What a segment says of the patient hangs on nothing but its text and on whose it is, so
+it can be remembered and said again: the messages of a patient repeat PID, NK1, AL1, IN1
+and GT1 word for word. `segue.mapping.walk` puts together what all segments say.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from segue.hl7v2.message import NULL, Segment
-from segue.mapping.compile import Option, Program, resource_id
+from segue.mapping.compile import Option, Plan, Program, Reader, resource_id
 from segue.mapping.context import Step
 from segue.mapping.fields import Elements
 from segue.mapping.language import Rule
-from segue.mapping.values import Run
+from segue.mapping.values import MEMO_LIMIT, Made, Run
 from segue.model.facts import Fragment, Scope
 from segue.model.identity import stable_id
 from segue.model.issues import Issue
 
+Part = tuple[Program, tuple[str, str], Scope, Elements, Fragment | None]
+"""What one program made of a segment.
 
-@dataclass(slots=True, eq=False)
-class Part:
-    """What one program made of a segment.
+Type and id of the resource, where the id of the patient's and of the visit's is ""; its
+scope; what the segment says, without defaults; and the resource as it stands if nobody
+said anything of it before, None where it is added to another one or lacks something.
+"""
 
-    Attributes:
-        key: type and id; the id of the patient's and of the visit's resource is "".
-        joins: name of the map whose resource this adds to; "" where it has its own.
-        told: what the segment says, without defaults.
-        whole: the resource as it stands if nobody said anything of it before; None
-            where it is added to another one, or where it lacks what it needs.
-    """
-
-    program: Program
-    key: tuple[str, str]
-    scope: Scope
-    told: Elements
-    joins: str = ""
-    whole: Fragment | None = None
+NOTHING: frozenset[int] = frozenset()
 
 
-@dataclass(slots=True, eq=False)
-class Said:
-    """What one segment says. Shared by all messages that repeat it: never changed.
+class Said(NamedTuple):
+    """All that one segment says. Shared by all messages that repeat it: never changed.
 
     Attributes:
-        person, stay: whether some part belongs to the person, to the visit.
         makes: names of the maps that made a resource here, to `Type/id`.
         fired: ordinals of the rules that fired.
         unread: number and raw text of populated fields that no rule reads.
-        unmapped: the same by name, `PV2-8`, of the first segment of its name.
     """
 
-    parts: list[Part] = field(default_factory=list)
-    person: bool = False
-    stay: bool = False
-    makes: dict[str, str] = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=dict)
-    labels: list[str] = field(default_factory=list)
-    fired: list[int] = field(default_factory=list)
-    issues: list[Issue] = field(default_factory=list)
-    directory: dict[str, Fragment] = field(default_factory=dict)
-    unread: list[tuple[int, str]] = field(default_factory=list)
-    unmapped: dict[str, str] = field(default_factory=dict)
+    parts: list[Part]
+    makes: dict[str, str]
+    fired: list[int]
+    directory: dict[str, Fragment]
+    details: dict[str, Any]
+    labels: list[str]
+    issues: list[Issue]
+    unread: list[tuple[int, str]]
+
+    def again(self, run: Run) -> None:
+        """Say once more what is said beside resources."""
+        run.fired += self.fired
+        if self.directory:
+            run.directory.update(self.directory)
+        if self.details:
+            run.details.update(self.details)
+        if self.labels:
+            run.labels += [label for label in self.labels if label not in run.labels]
+        for issue in self.issues:
+            run.report(issue.severity, issue.code, issue.where, issue.text, issue.rule)
 
 
 @dataclass(slots=True)
 class Hearing:
-    """How a segment is listened to.
+    """How the segments of a patient are listened to.
 
     Attributes:
         standing: maps that made a resource before, to `Type/id`; what joins needs it.
@@ -76,73 +72,88 @@ class Hearing:
     """
 
     run: Run
+    plan: Plan
     about_visit: bool
     standing: dict[str, str]
     trace: list[Step] | None = None
     number: int = 1
 
-    def hear(self, segment: Segment, option: Option | None, structural: frozenset[int]) -> Said:
-        """What a segment says, through the programs of a placement."""
+    def hear(
+        self, segment: Segment, option: Option | None
+    ) -> tuple[list[Part], list[tuple[int, str]]]:
+        """What a segment says of resources, and its fields that no rule reads."""
         run = self.run
-        said = Said()
-        outer = run.issues, run.directory, run.details, run.labels, run.fired
-        # What the programs note goes to this segment alone.
-        run.issues, run.directory, run.details = said.issues, said.directory, said.details
-        run.labels, run.fired = said.labels, said.fired
         run.fields = fields = segment.fields
         run.made = {}
-        reads = structural
         populated = [n for n, raw in enumerate(fields) if raw]
-        if option is not None:
+        parts: list[Part] = []
+        if option is None:
+            reads = self.plan.structural.get(segment.name, NOTHING)
+        else:
             reads = option.reads if self.about_visit else option.reads_without_visit
             for program in option.programs:
                 if program.type != "Encounter" or self.about_visit:
-                    self._through(program, populated, said)
-        run.issues, run.directory, run.details, run.labels, run.fired = outer
-        if not reads.issuperset(populated):
-            said.unread = unread(fields, reads)
-            said.unmapped = {f"{segment.name}-{n}": raw for n, raw in said.unread}
+                    self._through(program, populated, parts)
+        return parts, unread(fields, populated, reads)
+
+    def learn(self, segment: Segment, option: Option | None) -> Said:
+        """All that a segment says, to say it again."""
+        run = self.run
+        outer = run.issues, run.directory, run.details, run.labels, run.fired, self.standing
+        said = Said([], {}, [], {}, {}, [], [], [])
+        run.issues, run.directory, run.details = said.issues, said.directory, said.details
+        run.labels, run.fired = said.labels, said.fired
+        self.standing = {**self.standing}
+        parts, fields = self.hear(segment, option)
+        said.makes.update((n, m) for n, m in self.standing.items() if outer[-1].get(n) != m)
+        run.issues, run.directory, run.details, run.labels, run.fired, self.standing = outer
+        said.parts.extend(parts)
+        said.unread.extend(fields)
         return said
 
-    def _through(self, program: Program, populated: list[int], said: Said) -> None:
+    def _through(self, program: Program, populated: list[int], parts: list[Part]) -> None:
         run = self.run
-        name = program.map.name
+        name, kind = program.map.name, program.type
         key = program.key(run.fields, run) if program.key is not None else ""
         if program.singleton or program.joins:
             if program.joins and program.joins not in self.standing:
                 return
             if key:
                 run.made["key"] = f"key/{stable_id('key', key)}"
-            scope = _scope(program.joins_scope if program.joins else program.scope, self)
-            if program.singleton:
-                scope = "visit" if program.type == "Encounter" else "person"
-            told = self._fill(program, populated, (program.type, ""))
+            scope: Scope = "visit" if kind == "Encounter" else "person"
+            if program.joins and not program.singleton:
+                scope = self._scope(program.joins_scope)
+            told = self._fill(program, populated, (kind, ""))
             if told:
-                _add(said, Part(program, (program.type, ""), scope, told, program.joins))
+                parts.append((program, (kind, ""), scope, told, None))
             return
         if program.key is not None and not key:
             fields, blank = run.fields, run.blank
-            if any(n < len(fields) and fields[n].strip(blank) for n in program.actions):
+            if any(n < len(fields) and fields[n].strip(blank) for n in program.readers):
                 self._incomplete(program, "identifying field")
             return
-        place = (program.type, resource_id(program, run, key))
-        run.made[name] = reference = f"{place[0]}/{place[1]}"
+        place = (kind, resource_id(program, run, key))
+        run.made[name] = reference = f"{kind}/{place[1]}"
         told = self._fill(program, populated, place)
         if not told:
             del run.made[name]
             return
-        part = Part(program, place, _scope(program.scope, self), told)
+        scope = self._scope(program.scope)
         defaults = program.defaults
-        elements = add({**defaults}, told, program.adds) if defaults else told
+        elements = {**defaults, **told} if defaults else told
+        whole = None
         missing = next((need for need in program.needs if not _has(elements, need)), None)
         if missing is not None:
             self._incomplete(program, missing)
         if missing is None and len(elements) > len(defaults):
-            part.whole = Fragment(*place, part.scope, elements)
-            said.makes[name] = reference
+            whole = Fragment(*place, scope, elements)
+            self.standing[name] = reference
         else:
-            run.made.pop(name, None)
-        _add(said, part)
+            del run.made[name]
+        parts.append((program, place, scope, told, whole))
+
+    def _scope(self, scope: str) -> Scope:
+        return "visit" if scope == "visit" and self.about_visit else "person"
 
     def _incomplete(self, program: Program, what: str) -> None:
         self.run.report(
@@ -159,17 +170,28 @@ class Hearing:
             self._fill_traced(program, populated, place, out)
             return out
         run = self.run
-        actions, blank, fields = program.actions, run.blank, run.fields
+        readers, memos, fields, fired = program.readers, run.memos, run.fields, run.fired
         for n in populated:
-            if n in actions:
-                raw = fields[n]
-                if raw[0] in blank and not raw.strip(blank):
-                    if NULL in raw:
-                        for clear in program.nulls[n]:
-                            clear(raw, run, out)
-                else:
-                    for act in actions[n]:
-                        act(raw, run, out)
+            if n not in readers:
+                continue
+            reader, raw = readers[n], fields[n]
+            memo = reader[0]
+            if memo < 0:
+                _read(reader, raw, run, out)
+                continue
+            elements, ordinals, beside = memos[memo].get(raw) or _learn(reader, raw, run)
+            if elements:
+                out.update(elements)
+            fired += ordinals
+            if beside is not None:
+                details, labels, named = beside
+                if details:
+                    run.details.update(details)
+                if named:
+                    run.directory.update(named)
+                if labels:
+                    run.labels += [label for label in labels if label not in run.labels]
+        blank = run.blank
         for _, read, act, clear in program.loose:
             raw = read(fields, run)
             if raw:
@@ -195,9 +217,11 @@ class Hearing:
             raw, null = fields[n], not fields[n].strip(blank)
             if null and NULL not in raw:
                 continue
-            actions = (program.nulls if null else program.actions).get(n, ())
-            for rule, act in zip(program.rules.get(n, ()), actions, strict=True):
-                self._traced(rule, raw, act, resource, program, out)
+            reader = program.readers.get(n)
+            if reader is not None:
+                actions = reader.clears if null else reader.actions
+                for rule, act in zip(reader.rules, actions, strict=True):
+                    self._traced(rule, raw, act, resource, program, out)
         for rule, read, act, clear in program.loose:
             raw = read(fields, run)
             if raw.strip(blank):
@@ -240,6 +264,37 @@ class Hearing:
         add(out, fresh, program.adds)
 
 
+def _read(reader: Reader, raw: str, run: Run, out: Elements) -> None:
+    if raw[0] not in run.blank or raw.strip(run.blank):
+        for act in reader.actions:
+            act(raw, run, out)
+    elif NULL in raw:
+        for clear in reader.clears:
+            clear(raw, run, out)
+
+
+def _learn(reader: Reader, raw: str, run: Run) -> Made:
+    """What a field makes, remembered if nothing was odd about it."""
+    outer = run.details, run.labels, run.fired
+    elements: Elements = {}
+    details: dict[str, Any] = {}
+    labels: list[str] = []
+    ordinals: list[int] = []
+    run.details, run.labels, run.fired = details, labels, ordinals
+    run.timed, run.odd, run.touched = False, False, []
+    _read(reader, raw, run, elements)
+    run.details, run.labels, run.fired = outer
+    named = {fragment.id: fragment for fragment in run.touched}
+    beside = (details, labels, named) if details or labels or named else None
+    made: Made = elements, ordinals, beside
+    if not run.timed and not run.odd and run.escape not in raw:
+        memo = run.memos[reader.memo]
+        if len(memo) >= MEMO_LIMIT:
+            memo.clear()
+        memo[raw] = made
+    return made
+
+
 def add(out: Elements, told: Elements, adds: frozenset[str]) -> Elements:
     """Say more of a resource: items of the lists in `adds` are added, all else replaces."""
     for element, value in told.items():
@@ -250,25 +305,15 @@ def add(out: Elements, told: Elements, adds: frozenset[str]) -> Elements:
     return out
 
 
-def unread(fields: list[str], reads: frozenset[int]) -> list[tuple[int, str]]:
-    """Number and raw text of the fields that hold something and are not among those read."""
+def unread(
+    fields: list[str], populated: Iterable[int], reads: frozenset[int]
+) -> list[tuple[int, str]]:
+    """Number and raw text of the populated fields that are not among those read."""
     return [
         (n, raw)
-        for n, raw in enumerate(fields)
-        if raw and n and n not in reads and raw.strip('^~&\\ "\t')
+        for n in populated
+        if n not in reads and n and (raw := fields[n]).strip('^~&\\ "\t')
     ]
-
-
-def _add(said: Said, part: Part) -> None:
-    said.parts.append(part)
-    if part.scope == "visit":
-        said.stay = True
-    else:
-        said.person = True
-
-
-def _scope(scope: str, hearing: Hearing) -> Scope:
-    return "visit" if scope == "visit" and hearing.about_visit else "person"
 
 
 def _has(elements: Elements, need: str) -> bool:

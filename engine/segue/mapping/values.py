@@ -13,7 +13,10 @@ from segue.model.instants import Moment
 from segue.model.issues import Issue, Severity
 
 Unescape = Callable[[str], str]
-Memo = dict[str, tuple[Any, list[Fragment]]]
+Beside = tuple[dict[str, Any], list[str], dict[str, Fragment]]
+Made = tuple[dict[str, Any], list[int], Beside | None]
+"""What the rules of a field made: elements, ordinals; and details, labels, directory."""
+Memo = dict[str, Made]
 CACHE_LIMIT = 4096
 MEMO_LIMIT = 1024
 _PADDING = [""] * 24
@@ -22,7 +25,7 @@ _PADDING = [""] * 24
 class NoMemo(Memo):
     """Remembers nothing: of messages with delimiters of their own."""
 
-    def __setitem__(self, key: str, value: tuple[Any, list[Fragment]]) -> None:
+    def __setitem__(self, key: str, value: Made) -> None:
         return
 
 
@@ -38,9 +41,9 @@ class Run:
         segments: the first segment of each name in the patient group.
         identity, visit: keys of patient and visit, "" before they are known.
         made: id of what each map made of the running segment.
-        memos: per rule, what it made of a raw field before.
+        memos: what was made of a raw field before, by ordinal of the field's first rule.
         timed: a time was read; odd: something was wrong; touched: directory resources
-            that were named. All since a rule last learnt a value.
+            that were named. All since a field was last learnt.
     """
 
     __slots__ = (

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from segue.mapping.memo import Recent
 from segue.model.facts import Fact, Fragment
 from segue.model.instants import Moment
 from segue.store.records import FactRow
@@ -22,9 +23,9 @@ _ENCODER = msgspec.msgpack.Encoder(decimal_format="number")
 _DECODER = msgspec.msgpack.Decoder()
 _LEVEL, _WINDOW, _MEMORY = 1, -14, 7
 
-MOST_PACKED = 2_000
+MOST_PACKED = 4_000
 """Lists of fragments that are remembered with their bytes, about 1 kB each."""
-_PACKED: dict[int, tuple[list[Fragment], bytes]] = {}
+_PACKED: Recent[int, tuple[list[Fragment], bytes]] = Recent(MOST_PACKED)
 
 
 def dictionary() -> bytes:
@@ -71,7 +72,7 @@ def pack(fact: Fact, entry: int, kind: str = "message") -> FactRow:
             _from_hex(fact.mapping),
             fact.details,
             _from_numbers(fact.rules),
-            _fragments(fact.person),
+            _said_before(fact.person),
         )
     )
     stay = b""
@@ -125,6 +126,10 @@ def _inflate(blob: bytes) -> bytes:
 
 
 def _fragments(fragments: list[Fragment]) -> bytes:
+    return _squeeze([(f.type, f.id, f.scope, f.elements) for f in fragments])
+
+
+def _said_before(fragments: list[Fragment]) -> bytes:
     """Fragments, compressed; those of the same list were so before.
 
     A patient's messages repeat what they say of the person, and mapping gives the very
@@ -132,13 +137,10 @@ def _fragments(fragments: list[Fragment]) -> bytes:
     """
     known = _PACKED.get(id(fragments))
     # The list is held, so that its id stays its own, and is never changed.
-    if known is not None and known[0] is fragments:
-        return known[1]
-    packed = _squeeze([(f.type, f.id, f.scope, f.elements) for f in fragments])
-    if len(_PACKED) >= MOST_PACKED:
-        _PACKED.clear()
-    _PACKED[id(fragments)] = fragments, packed
-    return packed
+    if known is None or known[0] is not fragments:
+        known = fragments, _fragments(fragments)
+        _PACKED.put(id(fragments), known)
+    return known[1]
 
 
 def _unfragment(packed: bytes) -> list[Fragment]:
