@@ -45,6 +45,7 @@ def structure_of(event: str, declared: str = "", version: str = "") -> str:
     return known.structure
 
 
+@lru_cache(maxsize=64)  # a feed says the same in every message
 def version_number(version: str) -> tuple[int, ...]:
     """MSH-12.1 as numbers that compare; () where it holds none.
 

@@ -57,13 +57,9 @@ class Contents:
 
     def resources(self, references: Collection[str]) -> dict[str, Mapping[str, Any]]:
         """Current resources by reference; without those that do not exist."""
-        found: dict[str, Mapping[str, Any]] = {}
         with self._store.read() as reader:
-            for reference in references:
-                version = reader.read(*_key(reference))
-                if version is not None and version.body:
-                    found[reference] = loads(version.body)
-        return found
+            found = reader.bodies([_key(reference) for reference in references])
+        return {key.reference: loads(one.body) for key, one in found.items() if one.body}
 
 
 def message_id(queued: QueuedDelivery) -> str:

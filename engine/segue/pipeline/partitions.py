@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import structlog
 
-from segue.model.deliveries import Category, QueuedDelivery, Receipt, Refused, RetryLater
+from segue.model.deliveries import Category, Receipt, Refused, RetryLater
 from segue.pipeline.lanes import Held, Lanes, Progress
 from segue.pipeline.ports import Outbox
 from segue.store.records import Lease, RevisionConflict, Setback, Settlement
@@ -22,7 +22,9 @@ LEASE_SECONDS = 3.0
 REVIEW_SECONDS = 2.0
 POLL_SECONDS = 0.25
 SETTLE_SECONDS = 0.05
-READ_AHEAD = 400
+READ_AHEAD = 1600
+"""Deliveries that are read at once; more as soon as few of a partition are not over."""
+_FEW = 200
 
 PEER: frozenset[Category | None] = frozenset({"unreachable", "timeout", "unauthorised"})
 """Categories that speak of the peer and not of the delivery."""
@@ -179,26 +181,22 @@ class Partitions:
             for partition in self._held.values():
                 partition.dry = False
         wanted = [
-            (key, partition.lease, partition.progress.read_to)
-            for key, partition in self._held.items()
-            if not partition.dry and partition.progress.unsettled <= READ_AHEAD // 2
+            (partition.lease, partition.progress.read_to)
+            for partition in self._held.values()
+            if not partition.dry and partition.progress.unsettled <= _FEW
         ]
         if not wanted:
             return
         outbox, rings = self._outbox, self._rings
-
-        def read() -> list[tuple[str, list[QueuedDelivery]]]:
-            return [(key, outbox.read(lease, to, READ_AHEAD)) for key, lease, to in wanted]
-
-        for key, found in await self._in_store(read):
-            partition = self._held[key]
+        found, complete = await self._in_store(lambda: outbox.read_together(wanted, READ_AHEAD))
+        for lease, _ in wanted:
             # A ring during the read may be about what it did not see.
-            partition.dry = len(found) < READ_AHEAD and rings == self._rings
-            if found:
-                held = [Held(queued, key, queued.attempts) for queued in found]
-                partition.progress.read([one.spot for one in held])
-                for one in self._lanes.add(held):
-                    self.set_back(one, "blocked")
+            self._held[lease.partition].dry = complete and rings == self._rings
+        for key, deliveries in found.items():
+            held = [Held(queued, key, queued.attempts) for queued in deliveries]
+            self._held[key].progress.read([one.spot for one in held])
+            for one in self._lanes.add(held):
+                self.set_back(one, "blocked")
 
     # --- settling ------------------------------------------------------------------------
 

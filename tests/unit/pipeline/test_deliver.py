@@ -1,7 +1,7 @@
 """A sender: each lane in order, one bad neighbour harms nobody, nothing is lost."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -62,6 +62,12 @@ class MemoryOutbox:
             and one.id not in self.exceptions
             and one.id not in self.sent
         ][:limit]
+
+    def read_together(
+        self, asked: Sequence[tuple[Lease, int]], limit: int
+    ) -> tuple[dict[str, list[QueuedDelivery]], bool]:
+        found = {lease.partition: self.read(lease, after, limit) for lease, after in asked}
+        return found, all(len(one) < limit for one in found.values())
 
     def setbacks(self, lease: Lease) -> list[Setback]:
         return [

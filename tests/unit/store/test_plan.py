@@ -14,7 +14,7 @@ def version(pk: int, number: int, base: Head | None, **other: object) -> Write:
     content = bytes([number]) * 16
     kind = other.get("kind", "fold")
     return Write(
-        ResourceKey("Task", str(pk)),
+        other.get("key", ResourceKey("Task", str(pk))),  # type: ignore[arg-type]
         pk,
         number,
         kind,  # type: ignore[arg-type]
@@ -56,9 +56,7 @@ def test_a_version_that_does_not_follow_its_base_is_a_mistake(number: int) -> No
 
 
 def test_of_two_statements_about_a_directory_resource_the_newer_one_is_kept() -> None:
-    old = version(1, 1, None, kind="directory", recorded=(5, "9"))
-    new = version(2, 1, None, kind="directory", recorded=(5, "91"))
     key = ResourceKey("Location", "x")
-    object.__setattr__(old, "key", key)
-    object.__setattr__(new, "key", key)
+    old = version(1, 1, None, kind="directory", recorded=(5, "9"), key=key)
+    new = version(2, 1, None, kind="directory", recorded=(5, "91"), key=key)
     assert plan(new, old).registers == {key: new}

@@ -11,7 +11,7 @@ How references are made to resolve at the peer: `projection`.
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
@@ -116,10 +116,10 @@ class FhirRest:
 
         A parcel of one resource that meets 412 is merged with the peer's version.
         """
-        resources = [loads(body) if body else None for body in parcel.bodies]
+        bodies = [body if isinstance(body, str) else body.decode() for body in parcel.bodies]
         names = [queued.delivery.what for queued in parcel.deliveries]
-        key = "segue-" + ",".join(str(queued.id) for queued in parcel.deliveries)
-        entries = await self._entries(resources, names)
+        key = "segue-" + ",".join([str(queued.id) for queued in parcel.deliveries])
+        entries = await self._entries(bodies, names)
         outcome, answered = await self._transact(entries, key)
         tries = 0
         while (
@@ -129,13 +129,13 @@ class FhirRest:
             and tries < MERGES
         ):
             tries += 1
-            again = await self._merged(entries[0], names[0])
+            again = await self._merged(loads(entries[0]), names[0])
             if isinstance(again, dict):
-                outcome, answered = await self._transact([again], key)
+                outcome, answered = await self._transact([dumps(again)], key)
             else:
                 outcome = again
         if isinstance(outcome, Sent):
-            self._remember(names, resources, answered)
+            self._remember(names, bodies, answered)
         elif isinstance(outcome, Refused):
             for name in names:
                 self._kept.forget(name)
@@ -147,44 +147,40 @@ class FhirRest:
             await self._client.aclose()
             self._client = None
 
-    async def _entries(
-        self, resources: Sequence[dict[str, Any] | None], names: Sequence[str]
-    ) -> list[dict[str, Any]]:
+    async def _entries(self, bodies: Sequence[str], names: Sequence[str]) -> list[str]:
         inside = {
             name: projection.full_url(name)
-            for name, resource in zip(names, resources, strict=True)
-            if resource is not None
+            for name, body in zip(names, bodies, strict=True)
+            if body
         }
-        found = [projection.references(resource) if resource else [] for resource in resources]
-        await self._learn(found, inside)
+        await self._learn({t for body in bodies for t in projection.targets(body)}, inside)
         kept, identifiers = self._kept, self._identifiers
+        # A person's resources refer to few others, again and again.
+        said: dict[str, str] = {name: projection.literal(url) for name, url in inside.items()}
 
-        def resolve(reference: str) -> tuple[str | None, Mapping[str, Any] | None]:
-            url = inside.get(reference)
-            if url is not None:
-                return url, None
-            there = kept.get(reference)
-            if there is not None:
-                return there.literal, None
-            return None, identifiers.get(reference)
+        def stands_for(target: str) -> str:
+            found = said.get(target)
+            if found is None:
+                there = kept.get(target)
+                found = said[target] = (
+                    projection.literal(there.literal)
+                    if there is not None
+                    else projection.logical(target, identifiers.get(target))
+                )
+            return found
 
         entries = []
-        for name, resource, refs in zip(names, resources, found, strict=True):
-            there = kept.get(name)
-            etag = there.etag if there and resource is not None else None
+        for name, body in zip(names, bodies, strict=True):
+            there = kept.get(name) if body else None
+            etag = there.etag if there else None
             url = inside.get(name, "")
-            entries.append(
-                projection.entry(resource, name, resolve, url=url, found=refs, if_match=etag)
-            )
+            entries.append(projection.entry(body, name, stands_for, url=url, if_match=etag))
         return entries
 
-    async def _learn(
-        self, found: Sequence[Sequence[dict[str, Any]]], inside: Mapping[str, str]
-    ) -> None:
+    async def _learn(self, targets: Collection[str], inside: Mapping[str, str]) -> None:
         """Fetch the business identifiers of targets that the peer never gets from us."""
         if self._describe is None:
             return
-        targets = {projection.target_of(reference) for refs in found for reference in refs}
         wanted = [
             target
             for target in targets
@@ -201,11 +197,11 @@ class FhirRest:
                 self._identifiers.put(target, identifier or projection.own_identifier(target))
 
     async def _transact(
-        self, entries: Sequence[dict[str, Any]], key: str
+        self, entries: Sequence[str], key: str
     ) -> tuple[Outcome, list[Mapping[str, Any]]]:
-        bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+        bundle = f'{{"resourceType":"Bundle","type":"transaction","entry":[{",".join(entries)}]}}'
         response = await self._request(
-            "POST", self.config.url, dumps(bundle).encode(), {"Idempotency-Key": key}
+            "POST", self.config.url, bundle.encode(), {"Idempotency-Key": key}
         )
         if not isinstance(response, httpx.Response):
             return response, []
@@ -264,12 +260,12 @@ class FhirRest:
     def _remember(
         self,
         names: Sequence[str],
-        resources: Sequence[dict[str, Any] | None],
+        bodies: Sequence[str],
         answered: Sequence[Mapping[str, Any]],
     ) -> None:
-        for name, resource, answer in zip(names, resources, answered, strict=True):
+        for name, body, answer in zip(names, bodies, answered, strict=True):
             literal = _literal(answer.get("location", ""))
-            if resource is None:
+            if not body:
                 self._kept.forget(name)
             elif literal:
                 self._kept.put(name, _Kept(literal, answer.get("etag")))

@@ -120,15 +120,21 @@ class _Line(asyncio.Protocol):
             work = _Work(parcel, deque(places), outcomes)
             self._work = work
             self._next()
-            loop = asyncio.get_running_loop()
-            while not work.done.done():
-                limit = work.sent_at + self._config.timeout.total_seconds()
-                await asyncio.wait([work.done], timeout=max(0.0, limit - loop.time()))
-                if not work.done.done() and loop.time() >= work.sent_at + (
-                    self._config.timeout.total_seconds()
-                ):
-                    self._fail(RetryLater("timeout", "no acknowledgement in time"))
-            self._work = None
+            self._watch(work)
+            try:
+                await work.done
+            finally:
+                work.watch.cancel()
+                self._work = None
+
+    def _watch(self, work: "_Work") -> None:
+        """Give up when an answer is overdue; one timer for all messages of the work."""
+        loop = asyncio.get_running_loop()
+        limit = work.sent_at + self._config.timeout.total_seconds()
+        if not work.done.done() and loop.time() >= limit:
+            self._fail(RetryLater("timeout", "no acknowledgement in time"))
+        else:
+            work.watch = loop.call_at(limit, self._watch, work)
 
     async def _connect(self) -> RetryLater | None:
         loop = asyncio.get_running_loop()
@@ -215,6 +221,7 @@ class _Work:
         self._outcomes = outcomes
         self._failed: set[int] = set()
         self._place = -1
+        self.watch: asyncio.TimerHandle
         self.control_id = ""
         self.sent_at = 0.0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -14,12 +14,19 @@ them, best first:
 A conditional reference is not used: a server must refuse the whole transaction where
 nothing matches it. Contained (`#x`), absolute and `urn:` references stay as they are.
 
+Bodies are the text that is stored (`fhir.canonical`) and stay text: most of a resource
+is neither parsed nor built again to be sent.
+
 Source: https://hl7.org/fhir/R4/http.html#trules, references.html#logical.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
+from segue.fhir.canonical import dumps, loads
 from segue.model.identity import stable_id
 
 SYSTEM = "urn:segue"
@@ -34,8 +41,15 @@ UNIDENTIFIED: frozenset[str] = frozenset(
 _JOINED = ("identifier", "note", "output")
 _HEX = frozenset("0123456789abcdef")
 
-Resolve = Callable[[str], tuple[str | None, Mapping[str, Any] | None]]
-"""Relative reference to (literal reference at the peer, or identifier); never both."""
+_LITERAL = re.compile(r'"reference":"([^"\\:]*/[^"\\:]*)"')
+_REFERENCE = re.compile(
+    r'\{("display":"[^"\\]*(?:\\.[^"\\]*)*",)?"reference":"([^"\\]*)"\}'
+)  # fmt: skip
+
+_top_level = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+StandsFor = Callable[[str], str]
+"""`Type/id` to the members of a Reference to it at the peer: `literal` or `logical`."""
 
 
 def full_url(reference: str) -> str:
@@ -61,51 +75,105 @@ def address(reference: str) -> str:
 
 
 def entry(
-    resource: dict[str, Any] | None,
-    reference: str,
-    resolve: Resolve,
-    *,
-    url: str,
-    found: Sequence[dict[str, Any]],
-    if_match: str | None = None,
-) -> dict[str, Any]:
-    """The Bundle entry that brings a resource to the peer, or deletes it there.
+    body: str, reference: str, stands_for: StandsFor, *, url: str, if_match: str | None = None
+) -> str:
+    """The Bundle entry that brings a resource to the peer, or deletes it there; JSON text.
 
     Args:
-        resource: parsed and ours to change; None deletes.
+        body: the stored text; "" deletes.
         reference: of the resource in the hub.
-        resolve: for the references inside.
+        stands_for: for the references inside.
         url: its full URL in the Bundle.
-        found: the references inside.
         if_match: the peer's version of it, `W/"3"`, where it is known.
     """
-    where = address(reference)
-    if resource is None:
-        return {"request": {"method": "DELETE", "url": where}}
+    where = dumps(address(reference))
+    if not body:
+        return f'{{"request":{{"method":"DELETE","url":{where}}}}}'
     type_, _, id_ = reference.partition("/")
+    resource = rewritten(body, stands_for)
     if type_ not in UNIDENTIFIED:
-        resource.pop("id", None)
-        mark(resource, id_)
-    rewrite(found, resolve)
-    request = {"method": "PUT", "url": where}
-    if if_match is not None:
-        request["ifMatch"] = if_match
-    return {"fullUrl": url, "resource": resource, "request": request}
+        resource = marked(resource, id_)
+    condition = "" if if_match is None else f',"ifMatch":{dumps(if_match)}'
+    return (
+        f'{{"fullUrl":"{url}","resource":{resource},'
+        f'"request":{{"method":"PUT","url":{where}{condition}}}}}'
+    )
 
 
-def mark(resource: dict[str, Any], id_: str) -> None:
-    """Add the hub's identifier, if it is not there."""
-    identifiers = resource.setdefault("identifier", [])
+def marked(body: str, id_: str) -> str:
+    """Take the id away and add the hub's identifier, if it is not there.
+
+    Only the top level is taken apart: what is inside stays the text that it is.
+
+    >>> marked('{"id":"9c","resourceType":"Task","status":"ready"}', "9c")
+    '{"resourceType":"Task","status":"ready","identifier":[{"system":"urn:segue","value":"9c"}]}'
+    """
+    elements = _top_level(body)
+    elements.pop("id", None)
+    known = elements.get("identifier")
+    identifiers = loads(bytes(known)) if known is not None else []
     if not any(item.get("system") == SYSTEM and item.get("value") == id_ for item in identifiers):
         identifiers.append({"system": SYSTEM, "value": id_})
+        elements["identifier"] = msgspec.Raw(dumps(identifiers).encode())
+    return msgspec.json.encode(elements).decode()
 
 
-def references(resource: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every Reference with a relative literal, wherever it stands.
+def targets(body: str) -> list[str]:
+    """`Type/id` of every relative Reference, wherever it stands, without versions.
 
-    >>> references({"for": {"reference": "Patient/1"}, "owner": {"reference": "#x"}})
-    [{'reference': 'Patient/1'}]
+    In JSON text a quotation mark inside a string is escaped, so that what looks like
+    this member is one.
+
+    >>> targets('{"for":{"reference":"Patient/1/_history/2"},"owner":{"reference":"#x"}}')
+    ['Patient/1']
     """
+    return [_unversioned(target) for target in _LITERAL.findall(body)]
+
+
+def rewritten(body: str, stands_for: StandsFor) -> str:
+    """The resource with references that mean something at the peer.
+
+    References as the hub writes them are replaced in the text; a resource with any other
+    (an identifier or a type of its own, an extension) is parsed for it.
+
+    >>> rewritten('{"for":{"reference":"Patient/1"}}', lambda target: '"reference":"urn:x"')
+    '{"for":{"reference":"urn:x"}}'
+    """
+
+    def replaced(found: re.Match[str]) -> str:
+        display, target = found.groups("")
+        if "/" not in target or ":" in target:
+            return found[0]
+        return f"{{{display}{stands_for(_unversioned(target))}}}"
+
+    text, count = _REFERENCE.subn(replaced, body)
+    if count == body.count('"reference":"'):
+        return text
+    resource = loads(body)
+    for reference in _references(resource):
+        said = loads(f"{{{stands_for(_unversioned(reference.pop('reference')))}}}")
+        if "type" in reference:
+            said.pop("type", None)
+        reference.update(said)
+    return dumps(resource)
+
+
+def literal(reference: str) -> str:
+    """What stands for a Reference that the peer can follow."""
+    return f'"reference":{dumps(reference)}'
+
+
+def logical(target: str, identifier: Mapping[str, Any] | None) -> str:
+    """What stands for a Reference by identifier, by the hub's own where it has no other.
+
+    >>> logical("Patient/1", None)
+    '"type":"Patient","identifier":{"system":"urn:segue","value":"1"}'
+    """
+    type_ = target.partition("/")[0]
+    return f'"type":"{type_}","identifier":{dumps(identifier or own_identifier(target))}'
+
+
+def _references(resource: Mapping[str, Any]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     stack: list[Any] = [resource]
     while stack:
@@ -121,23 +189,8 @@ def references(resource: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def target_of(reference: Mapping[str, Any]) -> str:
-    """`Type/id` of a Reference that `references` found, without a version."""
-    target: str = reference["reference"]
+def _unversioned(target: str) -> str:
     return target if target.count("/") == 1 else target.partition("/_history/")[0]
-
-
-def rewrite(found: Sequence[dict[str, Any]], resolve: Resolve) -> None:
-    """Make references mean something at the peer, in place."""
-    for reference in found:
-        target = target_of(reference)
-        literal, identifier = resolve(target)
-        if literal is not None:
-            reference["reference"] = literal
-            continue
-        del reference["reference"]
-        reference.setdefault("type", target.partition("/")[0])
-        reference["identifier"] = dict(identifier or own_identifier(target))
 
 
 def own_identifier(reference: str) -> dict[str, str]:
