@@ -20,6 +20,10 @@ from segue.pipeline.stages import Stages
 from tests.support.hub import TestClock, make_hub
 
 TARGETS = {"parse": 50, "map": 150, "fold + care": 150, "validate": 50, "rows": 70}
+STORING = ("compare", "validate", "rows", "sql")
+"""The stages whose work grows with the number of versions."""
+QUIET_US = 11.0
+"""`reference_us` on the development machine when nothing else runs."""
 ROUTES = (
     Route(
         "sink-fhir", "fhir_rest", "sink", frozenset({"Patient", "Encounter", "CarePlan", "Task"})
@@ -78,6 +82,8 @@ def run(messages: int, warm_up: int, patients: int, batch: int, *, profile: bool
             profiler.clear()
         hub.stages = Stages()
         states.clear()
+        with hub.store.read() as reader:
+            before = reader.sizes()["version"]
         spent = go(messages)
         stages = hub.stages.microseconds()
         reference.sort()
@@ -99,6 +105,13 @@ def run(messages: int, warm_up: int, patients: int, batch: int, *, profile: bool
         print(f"  all but SQL {total:8.1f} µs, everything {spent / messages * 1e6:.1f} µs CPU")
         print("  not plainly processed:", states or "none")
         with hub.store.read() as reader:
+            written = reader.sizes()["version"] - before
+            storing = sum(stages[name] for name in STORING) * messages / written
+            quiet = storing * QUIET_US / reference[len(reference) // 2]
+            print(
+                f"  {written / messages:.2f} versions per message, each {storing:.1f} µs to store "
+                f"({', '.join(STORING)}); {quiet:.1f} µs on a quiet machine"
+            )
             rows = reader.session.rows(
                 "SELECT type, count(*), sum(version) FROM resource GROUP BY 1"
             )

@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 Resource = dict[str, Any]
-Steps = tuple[tuple[str, ...], str, str | None]
+Steps = tuple[tuple[str, ...], str]
+# Only paths without a label are kept: those are as many as mapping rules name, while
+# labels (a diagnosis by its Condition) are new with every visit.
 _steps: dict[str, Steps] = {}
 _encode = msgspec.json.Encoder(order="deterministic", decimal_format="number").encode
 
@@ -25,15 +27,12 @@ def expand(kind: str, logical_id: str, elements: Mapping[str, Any]) -> Resource:
     resource: Resource = {"resourceType": kind, "id": logical_id}
     labelled: dict[str, list[str]] | None = None
     for path, value in elements.items():
-        steps = _steps.get(path)
-        if steps is None:
-            steps = _parse(path)
-        parents, name, label = steps
-        if label is not None:
+        if "#" in path:
             if labelled is None:
                 labelled = {}
-            labelled.setdefault(path[: -len(label) - 1], []).append(path)
+            labelled.setdefault(path[: path.index("#")], []).append(path)
             continue
+        parents, name = _steps.get(path) or _parse(path)
         if not parents:
             resource[name] = value
             continue
@@ -53,7 +52,7 @@ def expand(kind: str, logical_id: str, elements: Mapping[str, Any]) -> Resource:
 
 def _collect(resource: Resource, base: str, paths: list[str], elements: Mapping[str, Any]) -> None:
     """Join what was added to a list under several labels, in the order of the labels."""
-    parents, name, _ = _steps[paths[0]]
+    parents, name = _steps.get(base) or _parse(base)
     target = resource
     for parent in parents:
         inner = target.get(parent)
@@ -74,11 +73,8 @@ def _collect(resource: Resource, base: str, paths: list[str], elements: Mapping[
 
 
 def _parse(path: str) -> Steps:
-    base, mark, label = path.partition("#")
-    *parents, name = base.split(".")
-    steps = (tuple(parents), name, label if mark else None)
-    if len(_steps) < 10_000:
-        _steps[path] = steps
+    *parents, name = path.split(".")
+    steps = _steps[path] = (tuple(parents), name)
     return steps
 
 

@@ -4,10 +4,9 @@ Content that is there already makes no version; what is not valid is never store
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from segue.fhir.canonical import canonical_json, content_hash
+from segue.fhir.canonical import canonical_json, content_hash, encode_with_hash
 from segue.fhir.search.values import terms
 from segue.fhir.validate import Gate
 from segue.model.changes import Head, Kind, SearchTerms, Write
@@ -65,14 +64,8 @@ class Content(NamedTuple):
 
 def content_of(resource: Resource) -> Content:
     """Serialise a resource once, for comparing and for storing."""
-    body = canonical_json(resource)
-    if "text" in resource or "source" in resource.get("meta", ()):
-        digest = content_hash(resource)
-    else:
-        # Nothing is left out of the content, so its hash is that of the text.
-        digest = blake2b(body.encode(), digest_size=16).digest()
-    key = ResourceKey(resource["resourceType"], resource["id"])
-    return Content(resource, key, digest, body)
+    body, digest = encode_with_hash(resource)
+    return Content(resource, ResourceKey(resource["resourceType"], resource["id"]), digest, body)
 
 
 def differing(resources: Iterable[Resource], heads: Mapping[ResourceKey, Head]) -> list[Content]:

@@ -17,7 +17,7 @@ from segue.model.identity import ResourceKey
 from segue.model.instants import Clock, microseconds
 from segue.store.dialects import Conflict, Row, Session
 from segue.store.records import Commit, Committed, RevisionConflict
-from segue.store.terms import NO_TERMS, TermRows, pack, unpack
+from segue.store.terms import TermRows, pack, unpack
 
 KINDS = {"fold": 0, "client": 1, "directory": 2}
 ORDINAL_BITS = 20
@@ -66,10 +66,9 @@ class Plan:
                     self._resource(write)
                     self.versions.append((write.pk, write.version, write.body, number))
         for write in self.created.values():
-            self.terms.change(write.pk, NO_TERMS, write.terms)
+            self.terms.add(write.pk, write.terms)
         for base, write in self.changed.values():
             self.terms.change(write.pk, base.terms, write.terms)
-        self.final = [*self.created.values(), *(write for _, write in self.changed.values())]
 
     def _register(self, write: Write) -> None:
         held = self.registers.get(write.key)
@@ -119,8 +118,6 @@ def write_commit(session: Session, plan: Plan, tx: int | None, clock: Clock) -> 
     heads, versions = _write_registers(session, plan, tx)
     _write_resources(session, plan, tx)
     versions += plan.versions
-    for write in plan.final:
-        heads[write.key] = write.head()
     first = tx << ORDINAL_BITS
     if versions:
         session.insert(
@@ -137,7 +134,8 @@ def write_commit(session: Session, plan: Plan, tx: int | None, clock: Clock) -> 
     if not position:
         position, at = _next_position(session, clock)
     session.run("INSERT INTO commits (tx, position, at) VALUES (?, ?, ?)", (tx, position, at))
-    return Committed(position, at, heads)
+    writes = [*plan.created.values(), *(write for _, write in plan.changed.values())]
+    return Committed(position, at, heads, writes)
 
 
 def _next_position(session: Session, clock: Clock) -> tuple[int, int]:
@@ -250,7 +248,7 @@ def _write_registers(
         write = plan.registers[key]
         pk, version, content, recorded, control_id, terms, wrote = stored[key]
         if wrote == tx and pk == write.pk:
-            plan.terms.change(pk, NO_TERMS, write.terms)
+            plan.terms.add(pk, write.terms)
             number = 1
         else:
             if _order(write) <= (recorded or 0, control_id or ""):
@@ -273,24 +271,25 @@ def _write_registers(
 
 
 def _new_row(write: Write, tx: int, version: int) -> Row:
-    return (
-        write.pk,
-        write.key.type,
-        write.key.id,
-        version,
-        tx,
-        KINDS[write.kind],
-        int(write.body is None),
-        write.owner,
-        write.content,
-        None if write.gist == write.content else write.gist,
-        pack(write.terms),
-        *(write.recorded or (None, None)),
-    )
+    type_, id_ = write.key
+    return (write.pk, type_, id_, version, tx, KINDS[write.kind], *_state(write))
 
 
 def _head_row(write: Write, tx: int, version: int) -> Row:
-    return (version, tx, *_new_row(write, tx, version)[6:])
+    return (version, tx, *_state(write))
+
+
+def _state(write: Write) -> Row:
+    """What changes with a version: `deleted` and all columns after it."""
+    gist, recorded = write.gist, write.recorded
+    return (
+        int(write.body is None),
+        write.owner,
+        write.content,
+        None if gist == write.content else gist,
+        pack(write.terms),
+        *(recorded or (None, None)),
+    )
 
 
 def _write_resources(session: Session, plan: Plan, tx: int) -> None:

@@ -1,5 +1,6 @@
 """The rows that the pipeline hands to the store and gets from it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
@@ -127,13 +128,19 @@ class Committed:
 
     Attributes:
         position: dense, in commit order. at: microseconds UTC, strictly monotone.
-        heads: the new heads of what was written (directory registers that lost to
-            a newer row are left out).
+        registers: the heads of directory resources that stood against the stored ones.
+        writes: the last write of each other resource.
     """
 
     position: int
     at: int
-    heads: dict[ResourceKey, Head] = field(default_factory=dict)
+    registers: dict[ResourceKey, Head] = field(default_factory=dict)
+    writes: Sequence[Write] = ()
+
+    @property
+    def heads(self) -> dict[ResourceKey, Head]:
+        """The new heads of what was written, made only for those who ask."""
+        return self.registers | {write.key: write.head() for write in self.writes}
 
 
 class RevisionConflict(Exception):  # noqa: N818

@@ -11,17 +11,16 @@ import msgspec
 from segue.model.changes import SearchTerms
 from segue.store.dialects import Session
 
-_Packed = tuple[tuple[int, ...], tuple[tuple[int, int, int], ...], tuple[tuple[int, str], ...]]
 _Rows = tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], list[tuple[Any, ...]]]
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Packed).decode
+_decode = msgspec.msgpack.Decoder(SearchTerms).decode
 NO_TERMS = SearchTerms()
 
 
 def pack(terms: SearchTerms) -> bytes | None:
     """The terms as a blob; None where there are none."""
     if terms.tokens or terms.dates or terms.strings:
-        return _encode((terms.tokens, terms.dates, terms.strings))
+        return _encode(terms)
     return None
 
 
@@ -31,7 +30,7 @@ def unpack(packed: bytes | None) -> SearchTerms:
     >>> unpack(pack(SearchTerms((1, 2), ((3, 0, 9),), ((4, "smith"),)))).strings
     ((4, 'smith'),)
     """
-    return NO_TERMS if packed is None else SearchTerms(*_decode(packed))
+    return NO_TERMS if packed is None else _decode(packed)
 
 
 class TermRows:
@@ -41,13 +40,17 @@ class TermRows:
         self._more: _Rows = ([], [], [])
         self._less: _Rows = ([], [], [])
 
+    def add(self, pk: int, terms: SearchTerms) -> None:
+        """Note the terms of a new resource."""
+        tokens, dates, strings = self._more
+        tokens += [(token, pk) for token in terms.tokens]
+        if terms.dates:
+            dates += [(*date, pk) for date in terms.dates]
+        if terms.strings:
+            strings += [(*string, pk) for string in terms.strings]
+
     def change(self, pk: int, before: SearchTerms, after: SearchTerms) -> None:
         """Note what changes for one resource."""
-        if before is NO_TERMS:
-            self._more[0].extend([(token, pk) for token in after.tokens])
-            self._more[1].extend([(*date, pk) for date in after.dates])
-            self._more[2].extend([(*string, pk) for string in after.strings])
-            return
         if before.tokens != after.tokens:
             old, new = set(before.tokens), set(after.tokens)
             self._more[0].extend([(token, pk) for token in new - old])

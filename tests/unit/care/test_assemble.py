@@ -251,3 +251,13 @@ class TestThePersonThatProtocolsSee:
         seen = person_view(person, {}, SETTING)
         assert seen.birth_date == "1955-02-14"
         assert seen.deceased == Moment("", 0)
+
+
+def test_labels_without_number_are_no_burden_and_no_fault() -> None:
+    from segue.care import elements
+
+    known = len(elements._steps)
+    for number in range(12_000):
+        made = elements.expand("Encounter", "e", {f"diagnosis#{number}": [{"rank": number}]})
+        assert made["diagnosis"] == [{"rank": number}]
+    assert len(elements._steps) <= known + 1

@@ -35,9 +35,11 @@ def terms(resource: dict[str, Any]) -> SearchTerms:
     tokens: Tokens = []
     dates: Dates = []
     strings: Strings = []
-    for name, emit in _plan(resource["resourceType"]):
-        if name in resource:
-            emit(resource[name], tokens, dates, strings)
+    plan = _plan(resource["resourceType"])
+    # The names that both have, found at once: a type has more parameters than a resource
+    # has elements.
+    for name in plan.keys() & resource.keys():
+        plan[name](resource[name], tokens, dates, strings)
     return SearchTerms(
         tuple(sorted(set(tokens))),
         tuple(sorted(set(dates))) if dates else (),
@@ -86,15 +88,14 @@ def _values(value: Any, steps: tuple[str, ...]) -> Iterator[Any]:
 
 
 @lru_cache(maxsize=256)
-def _plan(type_: str) -> tuple[tuple[str, Emit], ...]:
+def _plan(type_: str) -> dict[str, Emit]:
     by_name: dict[str, list[tuple[Path, Parameter]]] = {}
     for known in parameters_of(type_):
         for path in known.paths:
             name = path.steps[0].partition("[")[0]
             by_name.setdefault(name, []).append((path, known))
-    plan = [(name, _element(found)) for name, found in by_name.items()]
-    plan.append(("meta", _meta(type_)))
-    return tuple(plan)
+    plan = {name: _element(found) for name, found in by_name.items()}
+    return plan | {"meta": _meta(type_)}
 
 
 def _element(found: list[tuple[Path, Parameter]]) -> Emit:
@@ -119,17 +120,7 @@ def _descend(steps: tuple[str, ...], leaf: Emit, first: str) -> Emit:
     if first.endswith("]"):
         return _extension(first[first.index("[") + 1 : -1], steps[0], leaf)
     if not steps:
-
-        def here(value: Any, tokens: Tokens, dates: Dates, strings: Strings) -> None:
-            if type(value) is not list:
-                leaf(value, tokens, dates, strings)
-                return
-            for item in value:
-                # A null keeps a list in step with its extensions.
-                if item is not None:
-                    leaf(item, tokens, dates, strings)
-
-        return here
+        return leaf
     name = steps[0]
     below = _descend(steps[1:], leaf, name)
 
@@ -152,7 +143,11 @@ def _extension(url: str, name: str, leaf: Emit) -> Emit:
 
 
 def _leaf(path: Path, known: Parameter) -> Emit:
-    """Adds the rows of one value of the path's data type."""
+    """Adds the rows of a value of the path's data type, or of a list of them.
+
+    Every leaf goes through the list itself: one call for each element, not two. A null
+    keeps a list of primitives in step with its extensions.
+    """
     type_, code = known.type, known.code
     if known.kind == "reference":
         return _reference(type_, code, path)
@@ -164,33 +159,38 @@ def _leaf(path: Path, known: Parameter) -> Emit:
     if path.datatype == "CodeableConcept":
 
         def concept(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
-            if "coding" in value:
-                for coding in value["coding"]:
-                    if "code" in coding:
-                        tokens += codes[coding.get("system", ""), coding["code"]]
+            for one in value if type(value) is list else (value,):
+                if "coding" in one:
+                    for coding in one["coding"]:
+                        if "code" in coding:
+                            tokens += codes[coding.get("system", ""), coding["code"]]
 
         return concept
     if path.datatype == "Coding":
 
         def coded(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
-            if "code" in value:
-                tokens += codes[value.get("system", ""), value["code"]]
+            for one in value if type(value) is list else (value,):
+                if "code" in one:
+                    tokens += codes[one.get("system", ""), one["code"]]
 
         return coded
     if path.datatype == "Identifier":
         salt = parameter_salt(type_, code)
 
         def identifier(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
-            if "value" in value:
-                text = value["value"]
-                tokens.append(value_hash(f"{value.get('system', '')}|{text}") ^ salt)
-                tokens.append(value_hash(text) ^ salt)
+            for one in value if type(value) is list else (value,):
+                if "value" in one:
+                    text = one["value"]
+                    tokens.append(value_hash(f"{one.get('system', '')}|{text}") ^ salt)
+                    tokens.append(value_hash(text) ^ salt)
 
         return identifier
 
     def plain(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
-        text = ("true" if value else "false") if isinstance(value, bool) else str(value)
-        tokens += codes[None, text]
+        for one in value if type(value) is list else (value,):
+            if one is not None:
+                text = ("true" if one else "false") if isinstance(one, bool) else str(one)
+                tokens += codes[None, text]
 
     return plain
 
@@ -228,40 +228,47 @@ def _reference(type_: str, code: str, path: Path) -> Emit:
     of_patient = parameter_salt(type_, "patient") if code == "subject" else salt
 
     def canonical(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
-        tokens.append(value_hash(value) ^ salt)
-        url, mark, _ = value.partition("|")
-        if mark:
-            tokens.append(value_hash(url) ^ salt)
+        for one in value if type(value) is list else (value,):
+            if one is not None:
+                tokens.append(value_hash(one) ^ salt)
+                url, mark, _ = one.partition("|")
+                if mark:
+                    tokens.append(value_hash(url) ^ salt)
 
     def literal(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
-        text = value.get("reference")
-        if text is not None and text.startswith(only):
-            key = _relative(text)
-            if key is not None:
+        for one in value if type(value) is list else (value,):
+            text = one.get("reference")
+            if text is not None and text.startswith(only):
+                if "#" in text or "/_history/" in text:
+                    text = _relative(text)
+                    if text is None:
+                        continue
                 # As `reference_hash` does.
-                own = of_patient if key.startswith("Patient/") else salt
-                tokens.append(value_hash(key) ^ own)
+                own = of_patient if text.startswith("Patient/") else salt
+                tokens.append(value_hash(text) ^ own)
 
     return literal if path.datatype == "Reference" else canonical
 
 
 def _date(number: int, datatype: str) -> Emit:
     def instant(value: Any, _tokens: Tokens, dates: Dates, _strings: Strings) -> None:
-        low, high = interval(value)
-        dates.append((number, low, high))
+        for one in value if type(value) is list else (value,):
+            if one is not None:
+                dates.append((number, *interval(one)))
 
     def period(value: Any, _tokens: Tokens, dates: Dates, _strings: Strings) -> None:
-        start, end = value.get("start"), value.get("end")
-        if start is not None or end is not None:
-            low = interval(start)[0] if start is not None else LOWEST
-            dates.append((number, low, interval(end)[1] if end is not None else HIGHEST))
+        for one in value if type(value) is list else (value,):
+            start, end = one.get("start"), one.get("end")
+            if start is not None or end is not None:
+                low = interval(start)[0] if start is not None else LOWEST
+                dates.append((number, low, interval(end)[1] if end is not None else HIGHEST))
 
     def timing(value: Any, tokens: Tokens, dates: Dates, strings: Strings) -> None:
-        for event in value.get("event", ()):
-            instant(event, tokens, dates, strings)
-        bounds = value.get("repeat", {}).get("boundsPeriod")
-        if bounds is not None:
-            period(bounds, tokens, dates, strings)
+        for one in value if type(value) is list else (value,):
+            instant(one.get("event", []), tokens, dates, strings)
+            bounds = one.get("repeat", {}).get("boundsPeriod")
+            if bounds is not None:
+                period(bounds, tokens, dates, strings)
 
     return {"Period": period, "Timing": timing, "string": _nothing}.get(datatype, instant)
 
@@ -276,18 +283,20 @@ _ADDRESS_PARTS = ("line", "city", "district", "state", "postalCode", "country", 
 
 def _string(number: int, datatype: str) -> Emit:
     def plain(value: Any, _tokens: Tokens, _dates: Dates, strings: Strings) -> None:
-        strings.append((number, folded(value)))
+        for one in value if type(value) is list else (value,):
+            if one is not None:
+                strings.append((number, folded(one)))
 
     parts = {"HumanName": _NAME_PARTS, "Address": _ADDRESS_PARTS}.get(datatype, ())
 
     def structured(value: Any, _tokens: Tokens, _dates: Dates, strings: Strings) -> None:
-        for part in parts:
-            text = value.get(part)
-            if text is None:
-                continue
-            for one in text if type(text) is list else (text,):
-                if one:
-                    strings.append((number, folded(one)))
+        for item in value if type(value) is list else (value,):
+            for part in parts:
+                if part in item:
+                    text = item[part]
+                    for one in text if type(text) is list else (text,):
+                        if one:
+                            strings.append((number, folded(one)))
 
     return structured if parts else plain
 
