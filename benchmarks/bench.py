@@ -232,11 +232,12 @@ def feed(bench: Bench, count: int, connections: int, rate: float = 0.0) -> dict[
         raise RuntimeError(f"{sent['refused']} messages were not accepted")
     if got != count:
         raise RuntimeError(f"{count} messages sent, {got} forwarded to the MLLP destination")
-    stages = {}
+    stages: dict[str, float] = {}
     for name, value in after.items():
         if name.startswith("segue_stage_cpu_seconds_total{"):
             stage = name.split('stage="')[1].split('"')[0]
-            stages[stage] = (value - before.get(name, 0.0)) / count * 1000
+            spent = (value - before.get(name, 0.0)) / count * 1000
+            stages[stage] = stages.get(stage, 0.0) + spent
     stages["other"] = max(0.0, cpu / count * 1000 - sum(stages.values()))
     return {
         "seconds": delivered - begin,

@@ -5,7 +5,6 @@ story itself.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 

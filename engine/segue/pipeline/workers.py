@@ -20,7 +20,7 @@ from segue.store.records import CursorMove, Lease, RevisionConflict
 
 LANES = 64
 BATCH = 200
-SMALLEST_BATCH = 8
+SMALLEST_BATCH = 25
 LEASE_SECONDS = 3.0
 POLL_SECONDS = 0.25
 TIMER_SECONDS = 0.5
@@ -46,7 +46,7 @@ class Worker:
         self._held: dict[str, Lease] = {}
         self._leased_at = self._timed_at = float("-inf")
         self._embedded = hub.store.database.dialect == "sqlite"
-        self._batch = SMALLEST_BATCH * 4 if self._embedded else BATCH
+        self._batch = SMALLEST_BATCH if self._embedded else BATCH
         self._processed = self._failed = self._batches = 0
 
     def figures(self) -> dict[str, float]:
