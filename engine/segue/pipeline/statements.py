@@ -1,7 +1,8 @@
 """What a client's write means: a resource of its own, an identity, or a statement.
 
 All that one REST request (or one transaction Bundle) writes is one commit with one
-Provenance. A resource is one of three kinds (docs/architecture.md, "Three kinds of stored resource"):
+Provenance. A resource is one of three kinds
+(docs/architecture.md, "Three kinds of stored resource"):
 
 - a client's own: valid ones are stored as written; they belong to the person that they
   refer to and are evidence for protocols;
