@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from tests.stories.engine import ROOT, free_port
@@ -34,7 +33,6 @@ def test_every_command_of_the_tutorial_works_and_shows_what_it_says(tmp_path: Pa
                 background.append(
                     subprocess.Popen(["bash", "-c", f"exec {body}"], cwd=place, env=environment)
                 )
-                time.sleep(4)
             elif kind == "sh":
                 done = subprocess.run(
                     ["bash", "-euc", body], cwd=place, env=environment, capture_output=True,
