@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from threading import Lock
 from typing import Literal
 
 from segue.care.protocols import Protocols
@@ -44,6 +45,7 @@ class Hub:
         mapping_for: the mapping set of a site.
         sites: by name, as mapping sees them; feeds: by name.
         setting: the same as care sees them.
+        turn: held by a writer of this process that others were too often faster than.
         charts: recently used persons; directory: recently written directory rows.
         numbers: fresh ones, for persons and resources.
         rules_digest: of protocols and setting; a change makes all care anew.
@@ -63,6 +65,7 @@ class Hub:
     charts: Charts = field(default_factory=Charts)
     directory: Directory = field(default_factory=Directory)
     stages: Stages = field(default_factory=Stages)
+    turn: Lock = field(default_factory=Lock)
     rules_digest: bytes = b""
     numbers: list[int] = field(default_factory=list)
 

@@ -6,7 +6,7 @@ the persons are still as they were read, and otherwise the whole is computed ane
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,9 @@ from segue.store.records import (
     Step,
     VisitRow,
 )
+
+PATIENCE = 3
+"""After so many lost attempts a writer insists: of one process, one at a time."""
 
 ATTEMPTS = 20
 """How often a transaction that lost is computed anew before the error goes up."""
@@ -274,9 +277,18 @@ def transact(hub: Hub, compute: Compute, moves: Sequence[CursorMove] = ()) -> Co
     Raises:
         RevisionConflict: a lease was lost, or too many others were always first.
     """
+    with ExitStack() as turn:
+        return _transact(hub, compute, moves, turn)
+
+
+def _transact(
+    hub: Hub, compute: Compute, moves: Sequence[CursorMove], turn: ExitStack
+) -> Committed | None:
     stages = hub.stages
     lost: set[ResourceKey] = set()
     for attempt in range(ATTEMPTS):
+        if attempt == PATIENCE:
+            turn.enter_context(hub.turn)
         stages.start()
         with hub.store.read() as reader:
             draft = Draft(hub, reader, hub.now(), contested=reader.heads(lost))
