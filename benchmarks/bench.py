@@ -392,7 +392,7 @@ def show(result: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--messages", type=int, default=10000, help="per run")
+    parser.add_argument("--messages", type=int, default=4000, help="per run")
     parser.add_argument("--runs", type=int, default=3, help="interleaved repetitions")
     parser.add_argument("--databases", default="sqlite,postgresql")
     parser.add_argument("--names", default="1,16,paced", help="which kinds of run")
