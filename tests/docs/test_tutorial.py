@@ -36,7 +36,7 @@ def test_every_command_of_the_tutorial_works_and_shows_what_it_says(tmp_path: Pa
             elif kind == "sh":
                 done = subprocess.run(
                     ["bash", "-euc", body], cwd=place, env=environment, capture_output=True,
-                    text=True, timeout=60, check=False,
+                    text=True, timeout=120, check=False,
                 )  # fmt: skip
                 output = done.stdout
                 assert done.returncode == 0, f"{body}\n{done.stdout}\n{done.stderr}"
@@ -47,5 +47,5 @@ def test_every_command_of_the_tutorial_works_and_shows_what_it_says(tmp_path: Pa
     finally:
         for process in background:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == 0
+            assert process.wait(60) == 0
     assert ran >= 8

@@ -56,7 +56,7 @@ def test_without_a_configuration_it_starts_and_takes_messages(tmp_path: Path) ->
     )  # fmt: skip
     probe = Engine(tmp_path / "probe", "", http_port=http)
     try:
-        for _ in range(200):
+        for _ in range(800):
             try:
                 if probe.call("GET", "/health").status == 200:
                     break
@@ -70,7 +70,7 @@ def test_without_a_configuration_it_starts_and_takes_messages(tmp_path: Path) ->
         assert (tmp_path / "segue-data" / "journal.db").exists()
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
 
 
 def test_every_way_in_leads_to_the_same_record(engine: Engine, mllp: int) -> None:
@@ -150,7 +150,7 @@ def test_a_kill_of_the_parent_alone_frees_the_ports_and_the_next_start_recovers(
         send(mllp, adt("A01", "2026-07-05 10:00", str(n), mrn=str(n), visit=f"V{n}", shared=False))
     engine.kill()
     seconds = engine.start()
-    assert seconds < 15
+    assert seconds < 45
     engine.settle()
     assert len(engine.search("Encounter")) == 20
 

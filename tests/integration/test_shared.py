@@ -47,7 +47,7 @@ def test_two_engines_share_the_work_and_keep_each_patients_order(
         )
         try:
             run = second_dir / "data" / "run"
-            for _ in range(200):
+            for _ in range(800):
                 if len(list(run.glob("worker-*.json"))) and (run / "sender.json").exists():
                     break
                 time.sleep(0.1)

@@ -57,7 +57,7 @@ class Engine:
     def base(self) -> str:
         return f"http://127.0.0.1:{self.http_port}"
 
-    def start(self, timeout: float = 20.0) -> float:
+    def start(self, timeout: float = 60.0) -> float:
         """Start and wait until it is ready; the seconds that took."""
         self.directory.mkdir(parents=True, exist_ok=True)
         file = self.directory / "segue.yaml"
@@ -101,13 +101,13 @@ class Engine:
         if self.process is None or self.process.poll() is not None:
             return self.process.returncode if self.process else 0
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def kill(self) -> None:
         """`kill -9` of the parent alone."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(30)
 
     def call(
         self,
@@ -151,7 +151,7 @@ class Engine:
         body: dict[str, Any] = self.call("GET", "/health").body
         return body
 
-    def settle(self, timeout: float = 20.0) -> None:
+    def settle(self, timeout: float = 90.0) -> None:
         """Wait until every message is processed and every delivery that can be sent is."""
         deadline = time.monotonic() + timeout
         quiet = 0
