@@ -42,7 +42,7 @@ def engine(tmp_path: Path, mllp: int) -> Iterator[Engine]:
 def segue(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "segue", *arguments], capture_output=True, text=True, cwd=cwd,
-        check=False, timeout=30, env={**os.environ, "PYTHONPATH": str(ROOT / "engine"),
+        check=False, timeout=90, env={**os.environ, "PYTHONPATH": str(ROOT / "engine"),
                                       **environment},
     )  # fmt: skip
 
