@@ -134,7 +134,7 @@ def _work(settings: Settings, found: Opened, part: str, holder: str, stop: threa
     worker = Worker(hub, holder)
     gc.collect()
     gc.freeze()
-    with _Beats(settings, part, lambda: stage_figures(hub.stages.totals()) | worker.figures()):
+    with _Beats(settings, part, lambda: stage_figures(hub.stages.seconds) | worker.figures()):
         worker.run(stop)
     return 0
 

@@ -26,7 +26,8 @@ class Stages:
     """Adds up CPU time between marks, of every n-th batch.
 
     Reading a thread's CPU clock is a system call, and a message passes dozens of marks:
-    sampling keeps the measuring from being a stage of its own.
+    sampling keeps the measuring from being a stage of its own. What is measured counts
+    n-fold, so `seconds` stands for all batches and only grows.
 
     >>> stages = Stages(clock=iter((0.0, 0.5, 0.75)).__next__)
     >>> stages.batch(1); stages.start(); stages.end("parse"); stages.end("map")
@@ -37,7 +38,6 @@ class Stages:
     clock: Callable[[], float] = thread_time
     every: int = 1
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
-    entries: int = 0
     measured: int = 0
     _batches: int = 0
     _on: bool = True
@@ -45,9 +45,9 @@ class Stages:
 
     def batch(self, entries: int) -> None:
         """A batch of so many entries begins."""
-        self._on = self._batches % self.every == 0
+        # The last of each n: the first batch of a process also warms it up.
+        self._on = self._batches % self.every == self.every - 1
         self._batches += 1
-        self.entries += entries
         if self._on:
             self.measured += entries
 
@@ -60,15 +60,10 @@ class Stages:
         """Count the time since the mark for a stage, and set the mark anew."""
         if self._on:
             now = self.clock()
-            self.seconds[stage] += now - self._mark
+            self.seconds[stage] += (now - self._mark) * self.every
             self._mark = now
 
     def microseconds(self) -> dict[str, float]:
         """CPU µs per entry of each stage."""
-        measured = self.measured or 1
+        measured = self.every * self.measured or 1
         return {name: total / measured * 1e6 for name, total in self.seconds.items()}
-
-    def totals(self) -> dict[str, float]:
-        """CPU seconds of each stage, of all entries: what was measured, scaled up."""
-        scale = self.entries / self.measured if self.measured else 1.0
-        return {name: total * scale for name, total in self.seconds.items()}

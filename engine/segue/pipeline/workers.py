@@ -101,7 +101,8 @@ class Worker:
         self._processed += len(entries)
         self._failed += len(outcome.states)
         self._batches += 1
-        self._adapt(len(entries), self._hub.stages.seconds["sql"] - sql)
+        stages = self._hub.stages
+        self._adapt(len(entries), (stages.seconds["sql"] - sql) / stages.every)
         return len(entries)
 
     def _moves(self, entries: Sequence[InboxEntry]) -> list[CursorMove]:
