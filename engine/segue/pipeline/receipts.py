@@ -6,14 +6,14 @@ the class or the type that they had in the version that was filed.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from segue.care.view import DeliveryReceipt
-from segue.fhir.canonical import loads
 from segue.model.changes import Cause
 from segue.model.identity import ResourceKey, stable_id
 from segue.pipeline.charts import Chart
 from segue.pipeline.compare import parse_key
+from segue.pipeline.contents import codes_of
 from segue.pipeline.coordinate import coordinate_person
 from segue.pipeline.engine import Hub
 from segue.pipeline.facts import pack_value
@@ -119,17 +119,5 @@ def _codes(
     for version in draft.reader.versions(wanted):
         if version.body is not None:
             reference = version.key.reference
-            found[reference, version.version] = codes_of(loads(version.body))
+            found[reference, version.version] = codes_of(version.body)
     return found
-
-
-def codes_of(resource: dict[str, Any]) -> tuple[str | None, str | None]:
-    """(class of an Encounter, type of a DocumentReference); None for the other.
-
-    >>> codes_of({"resourceType": "Encounter", "class": {"code": "IMP"}})
-    ('IMP', None)
-    """
-    if resource["resourceType"] == "Encounter":
-        return resource.get("class", {}).get("code"), None
-    coding = resource.get("type", {}).get("coding") or [{}]
-    return None, coding[0].get("code")
