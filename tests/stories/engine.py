@@ -151,13 +151,21 @@ class Engine:
         body: dict[str, Any] = self.call("GET", "/health").body
         return body
 
-    def settle(self, timeout: float = 90.0) -> None:
-        """Wait until every message is processed and every delivery that can be sent is."""
+    def settle(self, timeout: float = 90.0, *, delayed: bool = False) -> None:
+        """Wait until every message is processed and every delivery that can be sent is.
+
+        Args:
+            timeout: seconds.
+            delayed: wait for those, too, that a peer has refused for now.
+        """
         deadline = time.monotonic() + timeout
         quiet = 0
         while time.monotonic() < deadline:
             state = self.state()
-            busy = state["inbox"]["waiting"] + state["outbox"]["waiting"]
+            outbox = state["outbox"]
+            busy = state["inbox"]["waiting"] + outbox["waiting"]
+            if delayed:
+                busy += outbox["delayed"] + outbox["blocked"]
             quiet = quiet + 1 if busy == 0 else 0
             if quiet >= 3:
                 return

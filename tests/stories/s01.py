@@ -288,7 +288,7 @@ def discharge_information(cast: Cast, tell: Tell) -> None:
     (waiting,) = tasks_of(cast, code="send-dc-info")
     assert waiting["status"] == "in-progress"
     cast.pcpb_release()
-    cast.engine.settle()
+    cast.engine.settle(delayed=True)
     (done,) = tasks_of(cast, code="send-dc-info")
     assert done["status"] == "completed"
     assert len(done["output"]) == 2
