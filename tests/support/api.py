@@ -13,8 +13,10 @@ from prometheus_client import CollectorRegistry
 
 from segue.api.app import build
 from segue.api.authentication import Client, Tokens
+from segue.api.catalog import OPERATIONS
 from segue.api.engine import Engine
 from segue.api.fhir import FhirFace
+from segue.api.operations import Operations
 from segue.pipeline.process import process
 from segue.pipeline.routes import Route
 from segue.store.outbox import Outbox
@@ -161,6 +163,7 @@ def running(
     clock: str = "2026-07-10T15:30:00-04:00",
     open_to_all: bool = False,
     routes: Sequence[Route] = ROUTES,
+    operations: Operations = OPERATIONS,
 ) -> Iterator[Api]:
     """Start a face over a store.
 
@@ -168,6 +171,7 @@ def running(
         where: data directory, or URL of PostgreSQL.
         directory: for what is not in the store.
         open_to_all: without tokens, as on loopback.
+        operations: what is offered as `$name`.
     """
     at = TestClock.at(clock)
     bench = make_hub(where if isinstance(where, Path) else directory / "unused", at, routes)
@@ -177,7 +181,7 @@ def running(
             bench.hub, store=open_store(where, at), journal=open_journal(where), numbers=[]
         )
     known = {hashlib.sha256(c.name.encode()).hexdigest(): c for c in CLIENTS}
-    face = FhirFace(bench.hub)
+    face = FhirFace(bench.hub, operations=operations)
     engine = Engine(
         directory,
         (),

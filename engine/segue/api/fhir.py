@@ -21,6 +21,7 @@ from starlette.routing import Route
 from segue import __version__
 from segue.api import read, search, write
 from segue.api.authentication import Client, Tokens
+from segue.api.catalog import OPERATIONS
 from segue.api.exchange import (
     FORM,
     Preferences,
@@ -33,6 +34,7 @@ from segue.api.exchange import (
     refusal,
     version_headers,
 )
+from segue.api.operations import Invocation, Level, Operations
 from segue.fhir import canonical
 from segue.fhir.bundles import Entry
 from segue.fhir.conformance import capability_statement
@@ -58,11 +60,20 @@ class FhirFace:
     Args:
         hub: the engine.
         base: what Location and fullUrl begin with; None takes it from each request.
+        operations: what is offered as `$name`.
         threads: requests that are done at once.
     """
 
-    def __init__(self, hub: Hub, base: str | None = None, *, threads: int = THREADS) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        base: str | None = None,
+        *,
+        operations: Operations = OPERATIONS,
+        threads: int = THREADS,
+    ) -> None:
         self.hub = hub
+        self.operations = operations
         self.base = base
         self.pool = ThreadPoolExecutor(threads, "fhir")
         self.types = hub.gate.definitions.resources - UNSTORED
@@ -81,6 +92,7 @@ class FhirFace:
                 date=self.since,
                 base_url=root,
                 secured=secured,
+                operations=self.operations.all,
             )
         )
 
@@ -98,6 +110,7 @@ class Call:
         self.hub = face.hub
         self.client = client
         self.body = body
+        self.method = request.method
         self.headers = request.headers
         self.query = parse_qsl(request.url.query, keep_blank_values=True)
         self.root = base_url(request, face.base)
@@ -199,9 +212,37 @@ class Call:
     def bundle(self) -> Response:
         """POST [base]: a batch or transaction."""
         found = write.together(
-            self.hub, self.speaker, parse_object(self.body), self.root, self.prefer
+            self.hub,
+            self.speaker,
+            parse_object(self.body),
+            self.root,
+            self.prefer,
+            self.face.operations,
         )
         return answer(found)
+
+    # --- operations ----------------------------------------------------------------------
+
+    def operation(self) -> Response:
+        """An operation of the system, of a type, or of a resource, by GET or POST."""
+        type_, id_ = self.parts.get("type", ""), self.parts.get("id", "")
+        if type_:
+            self.face.check(type_)
+        level: Level = "instance" if id_ else "type" if type_ else "system"
+        body = parse_object(self.body) if self.body else None
+        asked = Invocation(
+            self.hub,
+            self.speaker,
+            level,
+            type_,
+            id_,
+            body,
+            self.query,
+            self.root,
+            self.prefer,
+        )
+        done = self.face.operations.run(asked, self.parts["name"], post=self.method == "POST")
+        return answer(done.body, done.status, done.headers)
 
 
 def routes(face: FhirFace, tokens: Tokens) -> list[Route]:
@@ -216,6 +257,12 @@ def routes(face: FhirFace, tokens: Tokens) -> list[Route]:
         ("GET", "/fhir/_history", Call.history),
         ("POST", "/fhir", Call.bundle),
         ("POST", "/fhir/", Call.bundle),
+        ("GET", "/fhir/${name}", Call.operation),
+        ("POST", "/fhir/${name}", Call.operation),
+        ("GET", f"{many}/${{name}}", Call.operation),
+        ("POST", f"{many}/${{name}}", Call.operation),
+        ("GET", f"{one}/${{name}}", Call.operation),
+        ("POST", f"{one}/${{name}}", Call.operation),
         ("POST", f"{many}/_search", Call.search),
         ("GET", f"{many}/_history", Call.history),
         ("GET", f"{one}/_history/{{version}}", Call.vread),
@@ -238,7 +285,8 @@ def _endpoint(
     face: FhirFace, tokens: Tokens, method: str, do: Callable[[Call], Response]
 ) -> Callable[[Request], Awaitable[Response]]:
     public = do.__name__ == "metadata"
-    reads = method == "GET" or do in (Call.search, Call.bundle)
+    # What a Bundle or an operation may do is judged where it is known what it does.
+    reads = method == "GET" or do in (Call.search, Call.bundle, Call.operation)
 
     async def endpoint(request: Request) -> Response:
         try:
@@ -247,6 +295,9 @@ def _endpoint(
             body = b""
             if do is Call.search and method == "POST":
                 body = await read_body(request, FORM)
+            elif do is Call.operation:
+                if method == "POST" and request.headers.get("content-type"):
+                    body = await read_body(request)
             elif method in ("POST", "PUT"):
                 body = await read_body(request)
             call = Call(face, request, client, body)

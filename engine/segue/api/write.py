@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from segue.api import read, search
 from segue.api.exchange import Preferences, answer, body_of, rfc3339_us, version_headers
+from segue.api.operations import Invocation, Level, Operations
 from segue.fhir import bundles
 from segue.fhir.bundles import Entry
 from segue.fhir.canonical import loads
@@ -75,9 +76,16 @@ def _stored(hub: Hub, written: Sequence[Written | None]) -> dict[int, StoredVers
 
 
 def together(
-    hub: Hub, speaker: Speaker, bundle: dict[str, Any], root: str, prefer: Preferences
+    hub: Hub,
+    speaker: Speaker,
+    bundle: dict[str, Any],
+    root: str,
+    prefer: Preferences,
+    operations: Operations,
 ) -> dict[str, Any]:
     """Do a batch or transaction; the response Bundle.
+
+    Operations are done in a batch, and in a transaction as far as they only read.
 
     Raises:
         FhirError: the Bundle is wrong; of a transaction, an entry cannot be done, and
@@ -95,18 +103,22 @@ def together(
         for n, (entry, one) in enumerate(zip(requests, written, strict=True)):
             if one is None:
                 try:
-                    answers.append(_read(hub, entry, root, prefer))
+                    answers.append(_read(hub, speaker, entry, root, prefer, operations))
                 except FhirError as error:
                     answers.append(_refused(error))
             else:
                 answers.append(_written(one, stored.get(n), root, prefer))
         return bundles.response(kind, answers)
-    return bundles.response(kind, [_alone(hub, speaker, one, root, prefer) for one in requests])
+    return bundles.response(
+        kind, [_alone(hub, speaker, one, root, prefer, operations) for one in requests]
+    )
 
 
 def speaker_may(requests: Sequence[Entry], speaker: Speaker) -> bool:
     """Whether all requests are reads, or the speaker may write."""
-    return speaker.may_write or all(one.method in ("GET", "HEAD") for one in requests)
+    return speaker.may_write or all(
+        one.method in ("GET", "HEAD") or one.rest.startswith("$") for one in requests
+    )
 
 
 def _check_shape(bundle: Mapping[str, Any]) -> None:
@@ -126,12 +138,17 @@ def _check_shape(bundle: Mapping[str, Any]) -> None:
 
 
 def _alone(
-    hub: Hub, speaker: Speaker, entry: Entry, root: str, prefer: Preferences
+    hub: Hub,
+    speaker: Speaker,
+    entry: Entry,
+    root: str,
+    prefer: Preferences,
+    operations: Operations,
 ) -> dict[str, Any]:
     """One entry of a batch, independent of the others."""
     try:
-        if entry.method in ("GET", "HEAD"):
-            return _read(hub, entry, root, prefer)
+        if entry.method in ("GET", "HEAD") or entry.rest.startswith("$"):
+            return _read(hub, speaker, entry, root, prefer, operations)
         (written,) = write_all(hub, speaker, [replace(entry, index=0)], base=root, bundle=False)
         assert written is not None
         return _written(written, _stored(hub, [written]).get(0), root, prefer)
@@ -168,8 +185,42 @@ def _written(
     )
 
 
-def _read(hub: Hub, entry: Entry, root: str, prefer: Preferences) -> dict[str, Any]:
-    """A read, vread, history or search within a Bundle."""
+def _operated(
+    hub: Hub,
+    speaker: Speaker,
+    entry: Entry,
+    root: str,
+    prefer: Preferences,
+    operations: Operations,
+) -> dict[str, Any]:
+    level: Level = "instance" if entry.id else "type" if entry.type else "system"
+    asked = Invocation(
+        hub,
+        speaker,
+        level,
+        entry.type,
+        entry.id or "",
+        entry.resource,
+        entry.query,
+        root,
+        prefer,
+    )
+    done = operations.run(asked, entry.rest.removeprefix("$"), post=entry.method == "POST")
+    body = loads(done.body) if isinstance(done.body, str) else done.body
+    return bundles.response_entry(_line(done.status), resource=body)
+
+
+def _read(
+    hub: Hub,
+    speaker: Speaker,
+    entry: Entry,
+    root: str,
+    prefer: Preferences,
+    operations: Operations,
+) -> dict[str, Any]:
+    """A read, vread, history, search or operation within a Bundle."""
+    if entry.rest.startswith("$"):
+        return _operated(hub, speaker, entry, root, prefer, operations)
     with hub.store.read() as reader:
         if entry.type not in hub.gate.definitions.resources:
             raise fhir_error("not-found", "not-supported", f"no resource type {entry.type!r}")

@@ -75,6 +75,8 @@ def _entry(index: int, entry: dict[str, Any]) -> Entry:
     path, _, query = url.partition("?")
     type_, _, rest = path.strip("/").partition("/")
     id_, _, rest = rest.partition("/")
+    if type_.startswith("$") and not id_:
+        type_, id_ = "", type_
     if (type_ and not _TYPE.fullmatch(type_)) or (
         id_ and not id_.startswith(("_", "$")) and not _ID.fullmatch(id_)
     ):
@@ -82,7 +84,7 @@ def _entry(index: int, entry: dict[str, Any]) -> Entry:
         raise fhir_error("incorrect", "value", text, f"{where}.request.url")
     if id_.startswith(("_", "$")):
         id_, rest = "", f"{id_}/{rest}".rstrip("/")
-    if method in ("POST", "PUT") and "resource" not in entry:
+    if method in ("POST", "PUT") and "resource" not in entry and not rest.startswith("$"):
         raise fhir_error("incorrect", "required", f"{method} needs a resource", where)
     return Entry(
         index,

@@ -4,7 +4,7 @@ Source: https://hl7.org/fhir/R4/capabilitystatement.html
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from segue.fhir.search.parameters import parameters_of
 
@@ -23,6 +23,25 @@ INTERACTIONS = (
 _KIND = {"token": "token", "reference": "reference", "date": "date", "string": "string"}
 
 
+class Offered(Protocol):
+    """An operation, as far as a statement tells of it; see `segue.api.operations`."""
+
+    @property
+    def name(self) -> str:
+        """Without `$`."""
+
+    @property
+    def definition(self) -> str:
+        """Canonical URL."""
+
+    @property
+    def documentation(self) -> str:
+        """One sentence, or nothing."""
+
+    def offered(self, level: Any, type_: str = "") -> bool:
+        """Whether it is asked at a level, of a type."""
+
+
 def capability_statement(
     types: Iterable[str],
     *,
@@ -32,6 +51,7 @@ def capability_statement(
     secured: bool = False,
     interactions: Iterable[str] = INTERACTIONS,
     system: Iterable[str] = ("transaction", "batch", "history-system"),
+    operations: Iterable[Offered] = (),
 ) -> dict[str, Any]:
     """The CapabilityStatement of a running server.
 
@@ -43,17 +63,21 @@ def capability_statement(
         secured: whether requests need a bearer token.
         interactions: what is offered for each type.
         system: what is offered for all types together.
+        operations: what is offered as `$name`.
     """
     rest: dict[str, Any] = {"mode": "server"}
     if secured:
         rest["security"] = {"description": "Bearer token in the Authorization header"}
     offered = tuple(interactions)
-    rest["resource"] = [_resource(type_, offered) for type_ in sorted(types)]
+    named = tuple(operations)
+    rest["resource"] = [_resource(type_, offered, named) for type_ in sorted(types)]
     rest["interaction"] = [{"code": code} for code in system]
     rest["searchParam"] = [
         {"name": "_id", "type": "token"},
         {"name": "_lastUpdated", "type": "date"},
     ]
+    if whole := [_operation(one) for one in named if one.offered("system")]:
+        rest["operation"] = whole
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
@@ -67,7 +91,14 @@ def capability_statement(
     }
 
 
-def _resource(type_: str, offered: tuple[str, ...]) -> dict[str, Any]:
+def _operation(one: Offered) -> dict[str, Any]:
+    entry = {"name": one.name, "definition": one.definition}
+    return {**entry, "documentation": one.documentation} if one.documentation else entry
+
+
+def _resource(
+    type_: str, offered: tuple[str, ...], operations: tuple[Offered, ...]
+) -> dict[str, Any]:
     known = parameters_of(type_)
     entry: dict[str, Any] = {
         "type": type_,
@@ -88,4 +119,11 @@ def _resource(type_: str, offered: tuple[str, ...]) -> dict[str, Any]:
         {"name": "_lastUpdated", "type": "date"},
         *({"name": p.code, "type": _KIND.get(p.kind, "uri")} for p in known),
     ]
+    own = [
+        _operation(one)
+        for one in operations
+        if one.offered("type", type_) or one.offered("instance", type_)
+    ]
+    if own:
+        entry["operation"] = own
     return entry
