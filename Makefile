@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PARTS := $(BIN)/python tests/support/parts.py
 
 .PHONY: help install demo run test lint types imports unit contract integration acceptance docs \
-        bench crash prove fuzz reference definitions lock clean
+        bench match crash prove fuzz reference definitions lock clean
 
 help:
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -61,6 +61,9 @@ docs: $(READY)
 
 bench: $(READY) ## throughput, latency, CPU per stage, disk; writes benchmarks/results/bench.json
 	$(BIN)/python -m benchmarks.bench
+
+match: $(READY) ## how well Patients of two hospitals are matched, on made-up people
+	$(BIN)/python -m benchmarks.matching
 
 crash: $(READY) ## kill -9 under load, 50 rounds
 	$(BIN)/python -m tests.integration.crash --rounds 50

@@ -1,0 +1,1 @@
+"""Whether two Patients of different authorities are one person: rules, scores, grades."""
