@@ -90,7 +90,11 @@ class TlsSettings:
 
 @dataclass(frozen=True, slots=True)
 class FeedSettings:
-    """A way in."""
+    """A way in.
+
+    Attributes:
+        edits: of kind fhir: sites whose own resources it may change, `*` for all.
+    """
 
     name: str
     kind: str
@@ -103,6 +107,7 @@ class FeedSettings:
     tls: TlsSettings | None = None
     history: bool = False
     part2: str | tuple[str, ...] = "none"
+    edits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -432,8 +437,9 @@ class _Reader:
         keys = self.mapping(
             node,
             here,
-            ("kind", "listen", "path", "client", "site", "ack", "allow", "tls", "history", "part2"),
-        )
+            ("kind", "listen", "path", "client", "site", "ack", "allow", "tls", "history", "part2",
+             "edits"),
+        )  # fmt: skip
 
         def has(key: str, read: Callable[..., Any], default: Any, *more: str) -> Any:
             return read(keys[key], f"{here}.{key}", *more) if key in keys else default
@@ -471,7 +477,18 @@ class _Reader:
             tls=tls,
             history=has("history", self.boolean, False),
             part2=part2,
+            edits=self.edited(keys, here, sites),
         )
+
+    def edited(
+        self, keys: dict[str, Any], here: str, sites: Mapping[str, SiteSettings]
+    ) -> tuple[str, ...]:
+        names = self.strings(keys["edits"], f"{here}.edits") if "edits" in keys else ()
+        for name in names:
+            if name != "*" and name not in sites:
+                text = f"no site {name!r}.{did_you_mean(name, sites)}"
+                self.problem(keys["edits"], f"{here}.edits", text)
+        return names
 
     def destination(
         self, node: Any, name: str, sites: Mapping[str, SiteSettings]

@@ -30,6 +30,7 @@ CLIENTS = (
     Client("hospa-cm", "client", "hospa"),
     Client("pcpb-history", "client", "pcpb", history=True),
     Client("nobody", "client"),
+    Client("steward", "client", "hospb", edits=frozenset({"*"})),
     Client("demo", "reader"),
 )
 ROUTES = (

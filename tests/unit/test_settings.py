@@ -135,6 +135,16 @@ def test_a_wrong_value_says_what_was_expected(
     assert all(problem.startswith("segue.yaml:") for problem in found)
 
 
+def test_whose_resources_a_client_may_change_is_named_by_site(tmp_path: Path) -> None:
+    steward = "feeds:\n  steward: {{kind: fhir, client: steward, site: hospa, edits: [{}]}}\n"
+    settings = load(write(tmp_path, WHOLE.replace("feeds:\n", steward.format('"*"'))),
+                    {"PCPB_TOKEN": "x"})  # fmt: skip
+    assert settings.feeds["steward"].edits == ("*",)
+    (problem,) = problems(tmp_path, WHOLE.replace("feeds:\n", steward.format("hospaa")),
+                          PCPB_TOKEN="x")  # fmt: skip
+    assert problem.endswith("feeds.steward.edits: no site 'hospaa'. Did you mean 'hospa'?")
+
+
 def test_all_faults_are_said_at_once(tmp_path: Path) -> None:
     text = WHOLE.replace("workers: 2", "workers: 0").replace("bundle: 50", "bundle: 0")
     assert len(problems(tmp_path, text, PCPB_TOKEN="x")) == 2

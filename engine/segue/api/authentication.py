@@ -8,9 +8,24 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 ROLES = ("reader", "client", "operator")
 """`reader` reads; `client` also writes FHIR and HL7 v2; `operator` also moves the engine."""
+
+
+class Voice(NamedTuple):
+    """What the feed of kind `fhir` that names a client says of it.
+
+    Attributes:
+        site: whose statements it makes.
+        history: whether what it posts only fills the index.
+        edits: sites whose own resources it may change, `*` for everybody's.
+    """
+
+    site: str = ""
+    history: bool = False
+    edits: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +38,7 @@ class Client:
         site: the site that it speaks for, "" if it speaks for none.
         history: whether what it posts only fills the index.
         anonymous: whether nobody is asked who they are.
+        edits: sites whose own resources it may change, `*` for everybody's.
     """
 
     name: str
@@ -30,6 +46,7 @@ class Client:
     site: str = ""
     history: bool = False
     anonymous: bool = False
+    edits: frozenset[str] = frozenset()
 
     @property
     def may_write(self) -> bool:
@@ -61,14 +78,12 @@ class Tokens:
         return self._clients.get(hashlib.sha256(token.strip().encode()).hexdigest())
 
 
-def read_tokens(
-    file: Path | None, speakers: Mapping[str, tuple[str, bool]] | None = None
-) -> Tokens:
+def read_tokens(file: Path | None, voices: Mapping[str, Voice] | None = None) -> Tokens:
     """Read a tokens file.
 
     Args:
         file: None asks nobody for a token.
-        speakers: client name to (site, history) of the feed that names it.
+        voices: what feeds say of the clients that they name.
 
     Raises:
         ValueError: a line is not `name role sha256`; names file and line.
@@ -76,7 +91,7 @@ def read_tokens(
     """
     if file is None:
         return Tokens(None)
-    speakers = speakers or {}
+    voices = voices or {}
     clients: dict[str, Client] = {}
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -87,6 +102,8 @@ def read_tokens(
                 f"{file}:{number}  expected: name role sha256, where role is one of "
                 f"{', '.join(ROLES)} and sha256 has 64 hexadecimal digits"
             )
-        site, history = speakers.get(words[0], ("", False))
-        clients[words[2].lower()] = Client(words[0], words[1], site, history)
+        voice = voices.get(words[0], Voice())
+        clients[words[2].lower()] = Client(
+            words[0], words[1], voice.site, voice.history, edits=voice.edits
+        )
     return Tokens(clients)

@@ -132,6 +132,7 @@ class Call:
             client.history,
             anonymous=client.anonymous,
             may_write=client.may_write,
+            others=client.edits,
         )
 
     # --- reads ---------------------------------------------------------------------------

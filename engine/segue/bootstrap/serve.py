@@ -150,7 +150,7 @@ async def _front(settings: Settings, found: Opened, part: str, stop: threading.E
     from segue.adapters.sources.http import HttpIntake
     from segue.adapters.sources.mllp import MllpListener, MllpListenerConfig, TlsConfig
     from segue.api.app import build
-    from segue.api.authentication import read_tokens
+    from segue.api.authentication import Voice, read_tokens
     from segue.api.engine import Engine
     from segue.api.fhir import FhirFace
     from segue.pipeline.metrics import PrometheusMetrics
@@ -188,13 +188,13 @@ async def _front(settings: Settings, found: Opened, part: str, stop: threading.E
             sources.append(Folder(FolderConfig(feed.name, feed.path), receiver, found.clock))
     over_http = [feed.name for feed in settings.feeds.values() if feed.kind == "http"]
     http_intake = HttpIntake(over_http, receiver, found.clock)
-    speakers = {
-        feed.client: (feed.site, feed.history)
+    voices = {
+        feed.client: Voice(feed.site, feed.history, frozenset(feed.edits))
         for feed in settings.feeds.values()
         if feed.kind == "fhir" and feed.client
     }
     try:
-        tokens = read_tokens(settings.http.tokens, speakers)
+        tokens = read_tokens(settings.http.tokens, voices)
     except (OSError, ValueError) as error:
         structlog.get_logger().error("tokens.unreadable", text=str(error))
         return UNREACHABLE

@@ -151,7 +151,7 @@ class _Coordination:
             names = self._names(self.stays[0], self.all[0], self.labels)
             known = self.book.evidence.conditions
             self.resources.append(
-                plans.coordinating_plan(person, episodes, self.practice, known, names)
+                plans.coordinating_plan(person, episodes, self.practice, known, names, self.setting)
             )
             self.resources.append(plans.care_team(person, episodes, self.practice, names))
         self.resources.extend(tasks)

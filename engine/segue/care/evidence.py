@@ -65,7 +65,8 @@ class Evidences:
         visits: finished office, home and virtual visits.
         lists: reconciled medication lists. summaries: final discharge summaries.
         given: everything, by reference: what an owner may point to.
-        conditions: references of known conditions; codes: (system, code) of them.
+        conditions: references of the conditions that the person has; codes: (system, code)
+            of those and of former ones.
     """
 
     contacts: list[Seen] = field(default_factory=list)
@@ -201,7 +202,8 @@ def _condition(found: Evidences, one: Evidence, _zone: tzinfo) -> None:
     verification = _codes(resource.get("verificationStatus"))
     if verification & {"entered-in-error", "refuted"}:
         return
-    found.conditions.append(one.reference)
+    if not _codes(resource.get("clinicalStatus")) & {"inactive", "remission", "resolved"}:
+        found.conditions.append(one.reference)
     for coding in (resource.get("code") or {}).get("coding") or ():
         found.codes.append((str(coding.get("system", "")), str(coding.get("code", ""))))
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
 
-from segue.care.parties import HUB_REFERENCE, Party
+from segue.care.parties import HUB_REFERENCE, Party, site_party
 from segue.care.stays import Stay, StayVisit
 from segue.care.tasks import Names
-from segue.care.view import Person
+from segue.care.view import CareSetting, Evidence, Person
 from segue.fhir.lifecycle import TASK_OPEN
 from segue.model.identity import stable_id
 
@@ -107,8 +107,23 @@ class Episode:
         return all(one.last_day is not None for one in self.stay.visits)
 
 
-_UNDER_WAY: Final = frozenset({"active", "on-hold", "draft", *TASK_OPEN})
-"""Status of a source's plan or Task that there is still something to do for."""
+_REQUESTED: Final = frozenset({"active", "on-hold", "draft"})
+_PART: Final[dict[str, tuple[str, str, frozenset[str]]]] = {
+    "CarePlan": ("supportingInfo", "status", _REQUESTED),
+    "Consent": ("supportingInfo", "status", frozenset({"active"})),
+    "Coverage": ("supportingInfo", "status", frozenset({"active"})),
+    "Goal": (
+        "goal",
+        "lifecycleStatus",
+        frozenset({"proposed", "planned", "accepted", "active", "on-hold"}),
+    ),
+    "CareTeam": ("careTeam", "status", frozenset({"", "proposed", "active", "suspended"})),
+    "Task": ("activity", "status", frozenset(TASK_OPEN)),
+    "ServiceRequest": ("activity", "status", _REQUESTED),
+}
+"""Where a source's own resource stands in the coordinating plan: element, the element
+that has its status, and the statuses in which it is under way. Appointments and
+Communications are not here: the Task that they serve shows them."""
 
 
 def plan_id(person: Person) -> str:
@@ -238,6 +253,7 @@ def coordinating_plan(
     practice: Party | None,
     known: Iterable[str],
     names: Names,
+    setting: CareSetting,
 ) -> dict[str, Any]:
     """The one plan of the person, above all episodes.
 
@@ -247,6 +263,7 @@ def coordinating_plan(
         practice: the ongoing care provider.
         known: references of conditions that clients recorded.
         names: references to use; labels that hold for all of it.
+        setting: says who the sources are.
     """
     own = plan_id(person)
     ended = person.deceased is not None
@@ -256,6 +273,10 @@ def coordinating_plan(
     contributors = {one.hospital.site: one.hospital.reference for one in episodes}
     if practice is not None and any(one.tasks for one in episodes):
         contributors.setdefault(practice.site, practice.reference)
+    theirs = parts(person)
+    for one in (one for found in theirs.values() for one in found):
+        if one.source in setting.sites:
+            contributors.setdefault(one.source, site_party(one.source, setting).reference)
     addressed = dict.fromkeys([ref for one in episodes for ref in one.conditions] + list(known))
     plan: dict[str, Any] = {
         "resourceType": "CarePlan",
@@ -270,29 +291,42 @@ def coordinating_plan(
         "period": period,
         "author": HUB_REFERENCE,
         "contributor": [contributors[site] for site in sorted(contributors)],
-        "careTeam": [{"reference": f"CareTeam/{team_id(person)}"}],
+        "careTeam": [
+            {"reference": f"CareTeam/{team_id(person)}"},
+            *_pointers(theirs.get("careTeam", ())),
+        ],
         "addresses": [{"reference": reference} for reference in addressed],
         "supportingInfo": [
             *({"reference": f"EpisodeOfCare/{one.stay.id}"} for one in episodes),
-            *({"reference": reference} for reference in source_plans(person)),
+            *_pointers(theirs.get("supportingInfo", ())),
         ],
-        "goal": [{"reference": f"Goal/{goal_id(one.stay)}"} for one in episodes],
+        "goal": [
+            *({"reference": f"Goal/{goal_id(one.stay)}"} for one in episodes),
+            *_pointers(theirs.get("goal", ())),
+        ],
     }
+    if work := theirs.get("activity"):
+        plan["activity"] = [{"reference": one} for one in _pointers(work)]
     plan["text"] = _narrative(plan, [_SAFE_TRANSITION])
     return _with_meta(plan, names.meta)
 
 
-def source_plans(person: Person) -> list[str]:
-    """References of the source systems' own CarePlans and Tasks that are under way, sorted.
+def parts(person: Person) -> dict[str, list[Evidence]]:
+    """What sources do for the person, by the element of the plan that points to it.
 
-    They stay their sources': the coordinating plan points to them and adds nothing.
+    It stays its sources': the coordinating plan points to what is under way and adds
+    nothing.
     """
-    return sorted(
-        one.reference
-        for one in person.evidence
-        if one.resource.get("resourceType") in ("CarePlan", "Task")
-        and one.resource.get("status") in _UNDER_WAY
-    )
+    found: dict[str, list[Evidence]] = {}
+    for one in sorted(person.evidence, key=lambda one: one.reference):
+        place = _PART.get(str(one.resource.get("resourceType")))
+        if place is not None and str(one.resource.get(place[1], "")) in place[2]:
+            found.setdefault(place[0], []).append(one)
+    return found
+
+
+def _pointers(found: Iterable[Evidence]) -> list[dict[str, Any]]:
+    return [{"reference": one.reference} for one in found]
 
 
 def _phase(episode: Episode, *, ended: bool) -> str:

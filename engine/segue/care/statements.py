@@ -58,6 +58,7 @@ def check_statement(
     elements: Mapping[str, Any],
     actor: Actor | None,
     resources: Mapping[str, Mapping[str, Any]] | None = None,
+    decider: str = "the hub",
 ) -> list[Issue]:
     """What is wrong with a statement about a Task; nothing where it may be made.
 
@@ -67,9 +68,10 @@ def check_statement(
         actor: as what the writer speaks, see `actor_of`.
         resources: bodies of what the outputs refer to, by `Type/id`, as far as known.
             With them a voicemail is refused as evidence of a contact.
+        decider: who decides about all that is not the owner's.
     """
     issues = [
-        Issue("error", "not-owned", f"Task.{name}", f"Task.{name} is decided by the hub")
+        Issue("error", "not-owned", f"Task.{name}", f"Task.{name} is decided by {decider}")
         for name in elements
         if name not in OWNED
     ]
@@ -84,7 +86,7 @@ def check_statement(
         return issues
     if status == "completed":
         if before in TASK_ENDED or before == "draft":
-            issues.append(_transition(before, "completed", actor))
+            issues.append(transition(before, "completed", _next(before, actor)))
         stated = elements.get("output") or task.get("output") or ()
         if not _evident(stated):
             issues.append(
@@ -98,7 +100,7 @@ def check_statement(
         elif resources is not None:
             issues.extend(_unfit(task, references(stated), resources))
     elif not allowed("Task", before, str(status), actor):
-        issues.append(_transition(before, str(status), actor))
+        issues.append(transition(before, str(status), _next(before, actor)))
     return issues
 
 
@@ -132,16 +134,24 @@ def _unfit(
         yield Issue("error", "output-unfit", "Task.output", text)
 
 
-def _transition(before: str, after: str, actor: Actor) -> Issue:
+def _next(before: str, actor: Actor) -> list[str]:
     may = set(allowed_from("Task", before, actor))
     if before not in TASK_ENDED and before != "draft":
         may.add("completed")
-    next_ = ", ".join(sorted(may)) or "nothing"
+    return sorted(may)
+
+
+def transition(before: str, after: str, may: Iterable[str]) -> Issue:
+    """A Task that cannot become what somebody says.
+
+    Args:
+        may: what it can become instead.
+    """
     return Issue(
         "error",
         "transition",
         "Task.status",
-        f"a Task that is {before} cannot become {after}; from here: {next_}",
+        f"a Task that is {before} cannot become {after}; from here: {', '.join(may) or 'nothing'}",
     )
 
 

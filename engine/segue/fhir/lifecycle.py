@@ -131,6 +131,27 @@ def allowed_from(type_: str, before: str, actor: Actor) -> tuple[str, ...]:
     )
 
 
+def reachable_from(type_: str, before: str) -> frozenset[str]:
+    """The states that owner and requester together can lead to, in one step or several.
+
+    A source system that reports its own work may leave out steps; it never leaves an end.
+
+    >>> sorted(reachable_from("Task", "in-progress"))
+    ['cancelled', 'completed', 'entered-in-error', 'failed', 'in-progress', 'on-hold']
+    >>> reachable_from("Task", "completed")
+    frozenset()
+    """
+    edges = TRANSITIONS.get(type_, {})
+    found: set[str] = set()
+    new = {before}
+    while new:
+        state = new.pop()
+        following = {b for (a, b), actors in edges.items() if a == state and actors - HUB}
+        new |= following - found
+        found |= following
+    return frozenset(found)
+
+
 def allowed_first(type_: str, status: str, actor: Actor) -> bool:
     """Whether a resource may be created with this status.
 

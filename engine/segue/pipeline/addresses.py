@@ -47,6 +47,7 @@ class Addresses:
         self._heads: dict[ResourceKey, Head] = {}
         self._asked: set[ResourceKey] = set()
         self._owners: dict[ResourceKey, int] = {}
+        self._authors: dict[ResourceKey, str] = {}
         self._conditions: dict[str, Target] = {}
 
     @property
@@ -101,6 +102,15 @@ class Addresses:
             chart.heads[key] = head
             chart.touched = True
             self._owners[key] = chart.pk
+
+    def author(self, key: ResourceKey) -> str:
+        """Source of who stored a resource first; our own where nobody has yet."""
+        head = self.head(key)
+        if head is None or head.deleted:
+            return self.speaker.source
+        if key not in self._authors:
+            self._authors |= self.draft.reader.authors([key])
+        return self._authors.get(key, self.speaker.source)
 
     def owner(self, resource: Resource, seen: frozenset[ResourceKey] = frozenset()) -> Chart | None:
         """The person that a resource belongs to by its references."""

@@ -13,8 +13,11 @@ TYPES = frozenset(
     {
         "Appointment",
         "CarePlan",
+        "CareTeam",
         "Communication",
         "Condition",
+        "Consent",
+        "Coverage",
         "DocumentReference",
         "Encounter",
         "Goal",
@@ -29,7 +32,17 @@ TYPES = frozenset(
 """Types that can close a task, feed a score, or take part in a plan."""
 
 IN_HISTORY = frozenset(
-    {"CarePlan", "Condition", "Encounter", "Goal", "Procedure", "ServiceRequest"}
+    {
+        "CarePlan",
+        "CareTeam",
+        "Condition",
+        "Consent",
+        "Coverage",
+        "Encounter",
+        "Goal",
+        "Procedure",
+        "ServiceRequest",
+    }
 )
 """Those that still say something when they only fill the index: history closes no task."""
 

@@ -13,6 +13,7 @@ class Speaker:
         history: what it writes only fills the index: no tasks, no deliveries.
         anonymous: nobody is asked for a token (loopback only).
         may_write: False for a client that may only read.
+        others: sites whose own resources it may change, `*` for everybody's.
     """
 
     name: str
@@ -20,6 +21,15 @@ class Speaker:
     history: bool = False
     anonymous: bool = False
     may_write: bool = True
+    others: frozenset[str] = frozenset()
+
+    def edits(self, author: str) -> bool:
+        """Whether it may change what an author stored, by configuration.
+
+        >>> Speaker("steward", others=frozenset({"*"})).edits("pcpb")
+        True
+        """
+        return author in self.others or "*" in self.others
 
     @property
     def source(self) -> str:

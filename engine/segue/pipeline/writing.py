@@ -9,14 +9,14 @@ from segue.care.consent import labels
 from segue.care.statements import references
 from segue.care.states import PersonState
 from segue.fhir.bundles import Entry, at_entry, check_distinct, in_order
-from segue.fhir.canonical import canonical_json, content_hash
+from segue.fhir.canonical import canonical_json, content_hash, loads
 from segue.fhir.outcomes import FhirError, fhir_error
 from segue.fhir.references import parse_reference
 from segue.model.changes import Cause, Write
 from segue.model.facts import Fact, Fragment
 from segue.model.identity import ResourceKey, stable_id
 from segue.model.instants import Moment, rfc3339
-from segue.pipeline import demographics, evidence, owned
+from segue.pipeline import authorship, demographics, evidence, owned
 from segue.pipeline.addresses import Addresses
 from segue.pipeline.charts import Chart
 from segue.pipeline.compare import InvalidError, deletion, write
@@ -161,6 +161,10 @@ class Writing:
             who = owned.decider(key.type, key.id, chart, self.hub.setting)
             text = f"{key.reference} cannot be deleted: it is decided by {who}"
             raise fhir_error("unprocessable", "business-rule", text)
+        if head.kind == "client" and key.type != "Patient":
+            author = self.at.author(key)
+            if not authorship.may_edit(self.speaker, author):
+                raise authorship.not_yours(key, author, "deleted")
         if key.type == "Patient" and chart is not None:
             self._forget(key, chart)
         stored = self.draft.bodies([key]).get(key)
@@ -285,10 +289,10 @@ class Writing:
         if key is None or resource is None or key.type == "Patient" or self.at.is_computed(key):
             return
         head, previous = self.at.head(key), self.at.chart(key)
-        if target.action == "update":
-            stored = self.draft.reader.bodies([key]).get(key)
-            if stored is not None and stored.body == canonical_json(resource):
-                return
+        resource = authorship.stamped(resource, self.speaker)
+        if target.action == "update" and not self._is_new(target, key, resource):
+            return
+        author = self.at.author(key)
         chart = self.at.owner(resource)
         if previous is not None and previous is not chart:
             del previous.heads[key]
@@ -309,7 +313,7 @@ class Writing:
             found = evidence.evidence(
                 resource,
                 made.version,
-                self.speaker.site,
+                "" if author.startswith("client:") else author,
                 self.now.us,
                 history=self.speaker.history,
             )
@@ -317,6 +321,25 @@ class Writing:
             self.stirred.add(chart.pk)
         if target.visits:
             self._adopt(target, chart)
+
+    def _is_new(self, target: Target, key: ResourceKey, resource: Resource) -> bool:
+        """Whether an update says anything that is to be stored.
+
+        Raises:
+            FhirError: 403, 422; it is not this client's to say.
+        """
+        stored = self.draft.reader.bodies([key]).get(key)
+        if stored is None or stored.body is None or stored.body == canonical_json(resource):
+            return stored is None or stored.body is None
+        before, author = loads(stored.body), self.at.author(key)
+        if not authorship.may_edit(self.speaker, author):
+            if content_hash(before) == content_hash(resource):
+                return False
+            if target.restated:
+                self._keep(key, resource)
+                return False
+        authorship.check_update(key, before, resource, author, self.speaker, self.hub.setting)
+        return True
 
     def _store(self, made: Write, chart: Chart | None, resource: Resource | None = None) -> None:
         """Add a version to the step, and let others hear of it."""

@@ -182,6 +182,25 @@ class Reader:
         rows = self.session.rows(f"{given}{_GIVEN} AND v.version = g.version", params)
         return [stored(row) for row in rows]
 
+    def authors(self, keys: Collection[ResourceKey]) -> dict[ResourceKey, str]:
+        """Who began each resource that is there: the source of its first version.
+
+        Of one that was deleted and came back, who brought it back.
+        """
+        if not keys:
+            return {}
+        given, params = self.session.given(("type", "id"), list(keys))
+        rows = self.session.rows(
+            f"{given}SELECT r.type, r.id, s.source FROM given g "
+            "CROSS JOIN resource r CROSS JOIN version v "
+            f"JOIN step s ON s.id = ((v.id >> {ORDINAL_BITS}) << {ORDINAL_BITS}) + v.step "
+            "WHERE r.type = g.type AND r.id = g.id AND v.resource = r.pk AND v.version = "
+            "1 + coalesce((SELECT max(d.version) FROM version d "
+            "WHERE d.resource = r.pk AND d.body IS NULL), 0)",
+            params,
+        )
+        return {ResourceKey(row[0], row[1]): row[2] for row in rows}
+
     def history(
         self,
         type_: str | None = None,

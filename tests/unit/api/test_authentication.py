@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from segue.api.authentication import ANONYMOUS, Tokens, read_tokens
+from segue.api.authentication import ANONYMOUS, Tokens, Voice, read_tokens
 
 
 def sha(text: str) -> str:
@@ -18,7 +18,7 @@ def test_a_token_names_its_client_and_the_site_that_its_feed_speaks_for(tmp_path
         f"# clients\n\npcpb client {sha('secret')}\ndemo reader {sha('other').upper()}\n",
         encoding="utf-8",
     )
-    tokens = read_tokens(file, {"pcpb": ("pcpb", True)})
+    tokens = read_tokens(file, {"pcpb": Voice("pcpb", True)})
     pcpb, demo = tokens.client("Bearer secret"), tokens.client("bearer other ")
     assert pcpb is not None
     assert (pcpb.name, pcpb.site, pcpb.history, pcpb.may_write) == ("pcpb", "pcpb", True, True)
