@@ -27,8 +27,8 @@ class SearchTerms(msgspec.Struct, frozen=True, array_like=True, gc=False):
     strings: tuple[tuple[int, str], ...] = ()
 
 
-class Head(msgspec.Struct, frozen=True, gc=False):
-    """The current version of a stored resource.
+class Head(msgspec.Struct, gc=False):
+    """The current version of a stored resource; nothing of it changes once it is indexed.
 
     Attributes:
         pk: internal number of the resource.
@@ -50,13 +50,15 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     owner: int | None = None
 
 
-class Write(msgspec.Struct, frozen=True, gc=False):
-    """One new version of one resource.
+class Write(msgspec.Struct, gc=False):
+    """One new version of one resource; nothing of it changes once it is indexed.
 
     Attributes:
         pk: of the resource; a fresh one from the store where `base` is None.
         version: number of this version.
         body: canonical JSON text without versionId and lastUpdated; None deletes.
+        terms: filled in together with those of the whole commit; empty in versions that
+            the commit itself replaces.
         base: the version that it was computed from; None creates.
         owner: pk of the person whose revision guards it.
         recorded: for directory registers, the order key (recorded µs, control id).

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from segue.fhir.canonical import canonical_json, content_hash, encode_with_hash
-from segue.fhir.search.values import terms
 from segue.fhir.validate import Gate
 from segue.model.changes import Head, Kind, SearchTerms, Write
 from segue.model.identity import ResourceKey
@@ -101,7 +100,7 @@ def write(
     recorded: tuple[int, str] | None = None,
     body: str | None = None,
 ) -> Write:
-    """The next version of a resource that was checked.
+    """The next version of a resource, not indexed yet.
 
     Args:
         resource, key, digest, body: see `Content`.
@@ -122,7 +121,7 @@ def write(
         canonical_json(resource) if body is None else body,
         digest,
         gist,
-        terms(resource),
+        _NO_TERMS,
         head,
         owner,
         recorded,

@@ -52,7 +52,19 @@ def pack(fact: Fact, entry: int, kind: str = "message") -> FactRow:
         entry: journal entry id, 0 for what is not a message.
         kind: `message`, `statement`, `receipt`, `steward`.
     """
-    said = _ENCODER.encode(
+    row = bare(fact, entry, kind)
+    fill(row, fact)
+    return row
+
+
+def bare(fact: Fact, entry: int, kind: str = "message") -> FactRow:
+    """The row of a fact without what was said: `fill` puts it in."""
+    return FactRow(fact.id, entry, kind, fact.identity, fact.visit, b"", b"")
+
+
+def fill(row: FactRow, fact: Fact) -> None:
+    """Put into a row what its fact says."""
+    row.person = _ENCODER.encode(
         (
             fact.site,
             fact.authority,
@@ -75,10 +87,8 @@ def pack(fact: Fact, entry: int, kind: str = "message") -> FactRow:
             _said_before(fact.person),
         )
     )
-    stay = b""
     if fact.stay or fact.about_visit or fact.visit:
-        stay = _fragments(fact.stay)
-    return FactRow(fact.id, entry, kind, fact.identity, fact.visit, said, stay)
+        row.stay = _fragments(fact.stay)
 
 
 def unpack_stay(row: FactRow) -> Fact | None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from segue.hl7v2.errors import Hl7Error
+from segue.hl7v2.message import Message
 from segue.hl7v2.parse import parse
 from segue.mapping.apply import apply
 from segue.mapping.context import Context, Mapped
@@ -19,7 +20,7 @@ from segue.pipeline.charts import Chart
 from segue.pipeline.compare import InvalidError
 from segue.pipeline.coordinate import coordinate_person
 from segue.pipeline.engine import FeedRules, Hub
-from segue.pipeline.facts import pack, unpack_person
+from segue.pipeline.facts import unpack_person
 from segue.pipeline.record import Recorder
 from segue.pipeline.refold import (
     UNPLACED,
@@ -78,24 +79,33 @@ def read(hub: Hub, entries: Sequence[InboxEntry], *, release: bool = False) -> l
         entries: in any order.
         release: process quarantined entries too: somebody has decided to.
     """
-    stages = hub.stages
-    stages.batch(len(entries))
-    readings = []
-    for entry in entries:
-        stages.start()
-        readings.append(_read(hub, entry, release))
+    hub.stages.batch(len(entries))
+    hub.stages.start()
+    # All of one kind of work before the next: it stays in the processor's caches.
+    parsed = [_parse(entry, release) for entry in entries]
+    hub.stages.end("parse")
+    readings = [_map(hub, entry, found) for entry, found in zip(entries, parsed, strict=True)]
+    hub.stages.end("map")
     return readings
 
 
-def _read(hub: Hub, entry: InboxEntry, release: bool) -> Reading:
+def _parse(entry: InboxEntry, release: bool) -> Message | Issue:
+    if (held := entry.envelope.quarantined) is not None and not release:
+        return Issue("error", "quarantined", "", held)
+    try:
+        return parse(entry.raw.body)
+    except Hl7Error as error:
+        return Issue("error", "unreadable", "MSH", str(error))
+    except Exception as error:  # noqa: BLE001 - one message must not hold up the others
+        return broken(error)
+
+
+def _map(hub: Hub, entry: InboxEntry, message: Message | Issue) -> Reading:
     raw, envelope = entry.raw, entry.envelope
     feed = hub.feeds.get(raw.feed) or FeedRules(raw.feed)
-    if envelope.quarantined is not None and not release:
-        issue = Issue("error", "quarantined", "", envelope.quarantined)
-        return Reading(entry, None, [issue], history=feed.history)
+    if isinstance(message, Issue):
+        return Reading(entry, None, [message], history=feed.history)
     try:
-        message = parse(raw.body)
-        hub.stages.end("parse")
         context = Context(
             hub.site(envelope.site),
             raw.feed,
@@ -115,7 +125,6 @@ def _read(hub: Hub, entry: InboxEntry, release: bool) -> Reading:
     ]
     if entry.reused:
         issues.append(Issue("warning", "control-id-reused", "MSH-10", REUSED))
-    hub.stages.end("map")
     return Reading(entry, mapped, issues, identities_of(mapped.facts), feed.history)
 
 
@@ -212,8 +221,7 @@ def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> None:
         held = affected.get(found.chart.pk)
         affected[found.chart.pk] = found if held is None else held.and_also(found)
     stages.end("fold")
-    step.facts += [pack(fact, entry.id) for fact in mapped.facts]
-    stages.end("rows")
+    step.facts += [draft.unfinished.pack(fact, entry.id) for fact in mapped.facts]
     if old:
         draft.void(entry.id)
         for row in old:

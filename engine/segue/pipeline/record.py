@@ -4,23 +4,23 @@ The fold and coordination say how a person's resources should be. Here that beco
 versions (only of what differs and is valid), deliveries, and one Provenance.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from hashlib import blake2b
+from functools import partial
 from typing import Any
 
 from segue.care.consent import labels
 from segue.care.parties import HUB_REFERENCE
 from segue.care.retraction import ENDS_IN_PLACE, retract
 from segue.care.view import Person
-from segue.model.changes import Cause, Kind, Write
+from segue.fhir.canonical import hash_of
+from segue.model.changes import Cause, Head, Kind, Write
 from segue.model.deliveries import Delivery
 from segue.model.facts import Fragment
 from segue.model.identity import ResourceKey, stable_id
 from segue.pipeline.charts import Chart
 from segue.pipeline.compare import (
     Resource,
-    check,
     content_of,
     deletion,
     differing,
@@ -85,8 +85,9 @@ class Recorder:
         stages.end("compare")
         if not found:
             return
+        unfinished = self.draft.unfinished
         for content in found:
-            check(hub.gate, content.resource, content.key)
+            unfinished.check(hub.gate, content.resource, content.key)
         stages.end("validate")
         changes = self.changes.setdefault(chart.pk, [])
         for content in found:
@@ -101,7 +102,7 @@ class Recorder:
                 owner=chart.pk,
                 body=content.body,
             )
-            self._add(chart, made)
+            unfinished.index(made, self._add(chart, made), resource)
             changes.append(
                 Change(
                     made,
@@ -172,7 +173,7 @@ class Recorder:
             if not hub.directory.is_news(key, register, offered):
                 continue
             resource = {"resourceType": key.type, "id": key.id, **fragment.elements}
-            check(hub.gate, resource, key)
+            self.draft.unfinished.check(hub.gate, resource, key)
             content = content_of(resource)
             made = write(
                 resource,
@@ -184,14 +185,16 @@ class Recorder:
                 recorded=recorded,
                 body=content.body,
             )
+            self.draft.unfinished.index(made, None, resource)
             self.registers.append(made)
             offered[key] = register
         hub.stages.end("rows")
 
-    def _add(self, chart: Chart, made: Write) -> None:
+    def _add(self, chart: Chart, made: Write) -> Head:
         self.step.writes.append(made)
-        chart.heads[made.key] = made.head()
+        chart.heads[made.key] = head = made.head()
         chart.touched = True
+        return head
 
     def close(
         self,
@@ -211,21 +214,33 @@ class Recorder:
         if not self.history:
             step.deliveries.extend(self._deliveries(forward, protected))
         if step.writes:
-            cause = step.cause
-            id_ = stable_id("Provenance", cause.kind, cause.ref, hub.new_id())
-            key = ResourceKey("Provenance", id_)
-            if cause.kind != "entry" or not _is_plain(told.get("unmapped")):
-                check(hub.gate, provenance(id_, cause, step.writes, draft.now, **told), key)
-            body = provenance_text(id_, cause, step.writes, draft.now, **told)
-            digest = blake2b(body.encode(), digest_size=16).digest()
-            targets = [{"reference": one.key.reference} for one in step.writes]
-            indexed = {"resourceType": "Provenance", "target": targets}
-            step.writes.append(write(indexed, key, digest, None, draft.new_pk, body=body))
+            sign = partial(self._sign, tuple(step.writes), told)
+            if step.cause.kind == "entry" and _is_plain(told.get("unmapped")):
+                draft.unfinished.sign(sign)
+            else:
+                sign(check=True)
         # The store numbers the versions of registers, so Provenance cannot name them.
         step.writes[:0] = self.registers
         draft.steps.append(step)
         hub.stages.end("rows")
         return step
+
+    def _sign(
+        self, writes: Sequence[Write], told: Mapping[str, Any], *, check: bool = False
+    ) -> None:
+        """Add the Provenance of what the step writes."""
+        draft, cause = self.draft, self.cause
+        id_ = stable_id("Provenance", cause.kind, cause.ref, self.hub.new_id())
+        key = ResourceKey("Provenance", id_)
+        if check:
+            made = provenance(id_, cause, writes, draft.now, **told)
+            draft.unfinished.check(self.hub.gate, made, key)
+        body = provenance_text(id_, cause, writes, draft.now, **told)
+        targets = [{"reference": one.key.reference} for one in writes]
+        indexed = {"resourceType": "Provenance", "target": targets}
+        signed = write(indexed, key, hash_of(body), None, draft.new_pk, body=body)
+        draft.unfinished.index(signed, None, indexed)
+        self.step.writes.append(signed)
 
     def _deliveries(self, forward: Chart | None, protected: frozenset[str]) -> list[Delivery]:
         routes = self.hub.routes

@@ -25,6 +25,7 @@ from segue.pipeline.charts import (
     unpack_visit,
 )
 from segue.pipeline.engine import Hub
+from segue.pipeline.finish import Unfinished
 from segue.store.reader import Reader
 from segue.store.records import (
     Commit,
@@ -57,6 +58,7 @@ class Draft:
         fresh: facts of this draft's own steps, by identity.
         registers: directory resources that the steps offer.
         steps: one for each cause, in order.
+        unfinished: versions of these steps that are not checked or not indexed yet.
     """
 
     hub: Hub
@@ -70,6 +72,7 @@ class Draft:
     registers: dict[ResourceKey, Register] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     conditions: list[int] = field(default_factory=list)
+    unfinished: Unfinished = field(default_factory=Unfinished)
 
     # --- persons -------------------------------------------------------------------------
 
@@ -218,6 +221,7 @@ class Draft:
         steps = len(self.steps)
         fresh = {identity: len(self.fresh.get(identity, ())) for identity in people}
         registers, replaced = dict(self.registers), set(self.replaced)
+        finished = self.unfinished.mark()
         try:
             yield
         except BaseException:
@@ -233,6 +237,7 @@ class Draft:
                 if identity in self.fresh:
                     del self.fresh[identity][fresh[identity] :]
             del self.steps[steps:]
+            self.unfinished.undo(finished)
             self.replaced = replaced
             self.registers = registers
             raise
@@ -291,8 +296,8 @@ def _transact(
             turn.enter_context(hub.turn)
         stages.start()
         with hub.store.read() as reader:
-            draft = Draft(hub, reader, hub.now(), contested=reader.heads(lost))
-            compute(draft)
+            draft = _computed(hub, reader, compute, lost)
+        draft.unfinished.finish()
         commit = draft.commit(moves)
         stages.end("rows")
         if not (commit.persons or commit.steps or commit.moves):
@@ -318,6 +323,20 @@ def _transact(
         )
         return committed
     raise AssertionError("unreachable")
+
+
+def _computed(hub: Hub, reader: Reader, compute: Compute, lost: set[ResourceKey]) -> Draft:
+    """What comes of it, all of it valid."""
+    contested = reader.heads(lost)
+    draft = Draft(hub, reader, hub.now(), contested=contested, unfinished=Unfinished(patient=True))
+    compute(draft)
+    valid = draft.unfinished.are_valid(hub.gate)
+    hub.stages.end("validate")
+    if not valid:
+        # Rare. Over again, so that what is not valid is refused where it comes from.
+        draft = Draft(hub, reader, hub.now(), contested=contested)
+        compute(draft)
+    return draft
 
 
 def _owners(draft: Draft, keys: Iterable[ResourceKey]) -> set[int]:

@@ -344,7 +344,10 @@ class Writing:
     def _store(self, made: Write, chart: Chart | None, resource: Resource | None = None) -> None:
         """Add a version to the step, and let others hear of it."""
         self.recorder.step.writes.append(made)
-        self.at.put(made.key, made.head(), chart)
+        head = made.head()
+        self.at.put(made.key, head, chart)
+        if resource is not None and made.body is not None:
+            self.draft.unfinished.index(made, head, resource)
         if chart is not None:
             sources = frozenset({self.speaker.source})
             sent = resource or {}

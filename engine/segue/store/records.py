@@ -52,7 +52,7 @@ class VisitRow:
     state: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FactRow:
     """What one entry or statement said, in two parts (person and visit).
 
