@@ -1,7 +1,48 @@
 """The operations that this engine offers: one line for each."""
 
 from segue.api.operations import Operation, Operations
+from segue.api.operations_everything import everything
+from segue.api.operations_meta import meta, meta_add, meta_delete
+from segue.api.operations_terminology import expand, translate_code
 
-OFFERED: tuple[Operation, ...] = ()
+_R4 = "http://hl7.org/fhir/OperationDefinition/"
+
+OFFERED: tuple[Operation, ...] = (
+    Operation(
+        "everything",
+        _R4 + "Patient-everything",
+        frozenset({"instance"}),
+        everything,
+        types=frozenset({"Patient"}),
+        documentation="All of a person, and what it refers to: _since, _type, _count.",
+    ),
+    Operation(
+        "expand",
+        _R4 + "ValueSet-expand",
+        frozenset({"type", "instance"}),
+        expand,
+        types=frozenset({"ValueSet"}),
+        documentation="The codes of a value set that is stored, or that R4 binds as required.",
+    ),
+    Operation(
+        "translate",
+        _R4 + "ConceptMap-translate",
+        frozenset({"type", "instance"}),
+        translate_code,
+        types=frozenset({"ConceptMap"}),
+        documentation="By stored ConceptMaps, and by the code tables that read messages.",
+    ),
+    Operation("meta", _R4 + "Resource-meta", frozenset({"system", "type", "instance"}), meta),
+    Operation(
+        "meta-add", _R4 + "Resource-meta-add", frozenset({"instance"}), meta_add, writes=True
+    ),
+    Operation(
+        "meta-delete",
+        _R4 + "Resource-meta-delete",
+        frozenset({"instance"}),
+        meta_delete,
+        writes=True,
+    ),
+)
 
 OPERATIONS = Operations(OFFERED)

@@ -84,9 +84,9 @@ def history(
     Raises:
         FhirError: 404 where the resource never was, 400 for a wrong parameter.
     """
-    count = _number(asked, "_count", DEFAULT_COUNT)
-    before = _number(asked, "_before", None)
-    since = _since(asked.get("_since"))
+    count = number(asked, "_count", DEFAULT_COUNT)
+    before = number(asked, "_before", None)
+    since = instant(asked.get("_since"), "_since")
     limit = min(count if count is not None else DEFAULT_COUNT, MOST)
     page = reader.history(type_, id_, before=before, since=since, limit=max(limit, 1))
     place = "/".join(part for part in (root, type_, id_, "_history") if part)
@@ -116,7 +116,12 @@ def _url(place: str, used: list[tuple[str, str]]) -> str:
     return f"{place}?{urlencode(used)}" if used else place
 
 
-def _number(asked: Mapping[str, str], name: str, default: int | None) -> int | None:
+def number(asked: Mapping[str, str], name: str, default: int | None = None) -> int | None:
+    """A parameter that is a whole number.
+
+    Raises:
+        FhirError: 400.
+    """
     text = asked.get(name)
     if text is None:
         return default
@@ -125,12 +130,15 @@ def _number(asked: Mapping[str, str], name: str, default: int | None) -> int | N
     return int(text)
 
 
-def _since(text: str | None) -> int | None:
+def instant(text: str | None, name: str) -> int | None:
+    """A parameter that is an instant, or a part of one: microseconds UTC of its begin.
+
+    Raises:
+        FhirError: 400.
+    """
     if text is None:
         return None
     try:
         return interval(text.replace(" ", "+"))[0]
     except ValueError:
-        raise fhir_error(
-            "incorrect", "value", "_since: expected a FHIR instant", "_since"
-        ) from None
+        raise fhir_error("incorrect", "value", f"{name}: expected a FHIR instant", name) from None

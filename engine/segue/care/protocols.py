@@ -120,7 +120,8 @@ class Protocols:
     """All loaded protocols.
 
     Attributes:
-        clocks: the clock table. definitions: the PlanDefinitions as loaded.
+        clocks: the clock table. definitions: the PlanDefinitions as loaded;
+            activities: the ActivityDefinitions that they name.
         issues: what loading had to work around.
     """
 
@@ -130,9 +131,11 @@ class Protocols:
         clocks: Clocks,
         definitions: Sequence[dict[str, Any]],
         issues: Sequence[Issue] = (),
+        activities: Sequence[dict[str, Any]] = (),
     ) -> None:
         self.clocks = clocks
         self.definitions = tuple(definitions)
+        self.activities = tuple(activities)
         self.issues = tuple(issues)
         self.actions: dict[str, Action] = {action.id: action for action in actions}
         self._by_event: dict[str, list[Action]] = {}
@@ -197,7 +200,7 @@ def load(folder: Path, fallback: Fallback | None = None) -> Protocols:
     doubled = {one.id for one in actions if sum(other.id == one.id for other in actions) > 1}
     if doubled:
         raise ProtocolError(f"{folder}: action ids used twice: {', '.join(sorted(doubled))}")
-    return Protocols(actions, clocks, [plan for _, plan in plans], issues)
+    return Protocols(actions, clocks, [plan for _, plan in plans], issues, [*activities.values()])
 
 
 @lru_cache(maxsize=1)

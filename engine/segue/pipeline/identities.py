@@ -17,6 +17,7 @@ from segue.model.identity import ResourceKey
 from segue.model.instants import Moment
 from segue.pipeline.charts import unpack_person
 from segue.store.reader import Reader
+from segue.store.records import PersonRow
 
 STATEMENT = "statement"
 """`Fact.event` of what a client said."""
@@ -164,19 +165,37 @@ def namesakes(reader: Reader, patient: str) -> list[str]:
     Args:
         patient: logical id.
     """
-    key = ResourceKey("Patient", patient)
+    row = _person_of(reader, ResourceKey("Patient", patient))
+    if row is None:
+        return [patient]
+    person, _margin = unpack_person(row.state)
+    others = sorted({one.id for one in person.patients.values()} - {patient})
+    return [patient, *others]
+
+
+def owners_of(reader: Reader, key: ResourceKey) -> list[int]:
+    """Numbers under which the resources of a person are kept, those of merged ones too.
+
+    Args:
+        key: of a resource of the person; nobody's has no owners.
+    """
+    row = _person_of(reader, key)
+    if row is None:
+        return []
+    _person, margin = unpack_person(row.state)
+    return [row.pk, *margin.absorbed]
+
+
+def _person_of(reader: Reader, key: ResourceKey) -> PersonRow | None:
+    """The person that a resource belongs to; of one who was merged, the survivor."""
     head = reader.heads([key]).get(key)
     owner = head.owner if head is not None else None
     for _ in range(_MERGES):
         row = reader.persons_by_pk([owner]).get(owner) if owner is not None else None
-        if row is None:
-            break
-        if row.merged_into is None:
-            person, _margin = unpack_person(row.state)
-            others = sorted({one.id for one in person.patients.values()} - {patient})
-            return [patient, *others]
+        if row is None or row.merged_into is None:
+            return row
         owner = row.merged_into
-    return [patient]
+    return None
 
 
 def told_by(person: PersonState, source: str, resource: str = "Patient") -> dict[str, Any]:

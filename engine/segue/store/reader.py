@@ -201,6 +201,54 @@ class Reader:
         )
         return {ResourceKey(row[0], row[1]): row[2] for row in rows}
 
+    def owned(
+        self,
+        owners: Collection[int],
+        types: Collection[str] = (),
+        *,
+        since: int | None = None,
+        after: int = 0,
+        limit: int = 1_000,
+    ) -> Page[StoredVersion]:
+        """What belongs to persons, as it is now, in the order of its creation.
+
+        Args:
+            owners: pks of persons.
+            types: only these types; empty: all.
+            since: only what was written at or after this instant (µs).
+            after: the `next` of the page before.
+            limit: how many at most.
+        """
+        where, params = self.session.among(("r.owner",), [(pk,) for pk in owners])
+        if types:
+            more, names = self.session.among(("r.type",), [(name,) for name in types])
+            where, params = f"{where} AND {more}", [*params, *names]
+        if since is not None:
+            where, params = f"{where} AND c.at >= ?", [*params, since]
+        where = f"{_CURRENT} WHERE {where} AND r.deleted = 0"
+        total = self.session.row(f"SELECT count(*) FROM ({where}) AS owned", params)
+        rows = self.session.rows(
+            f"{where} AND r.pk > ? ORDER BY r.pk LIMIT ?", [*params, after, limit + 1]
+        )
+        items = [stored(row) for row in rows[:limit]]
+        following = items[-1].pk if len(rows) > limit and items else None
+        return Page(items, following, total[0] if total else 0)
+
+    def metas(self, type_: str | None = None) -> list[str]:
+        """The beginnings of current bodies that have a `meta`, each different one once.
+
+        Reads all bodies of the type. `{"meta":{…},` with what follows up to the id.
+        """
+        where, params = ("", []) if type_ is None else (" AND r.type = ?", [type_])
+        place = "instr(v.body, ?)" if self.session.dialect == "sqlite" else "strpos(v.body, ?)"
+        rows = self.session.rows(
+            f"SELECT DISTINCT substr(v.body, 1, {place}) FROM version v "
+            "JOIN resource r ON r.pk = v.resource AND r.version = v.version "
+            f"WHERE v.body LIKE ?{where}",
+            ['},"', '{"meta":%', *params],
+        )
+        return [str(row[0]) for row in rows]
+
     def history(
         self,
         type_: str | None = None,
