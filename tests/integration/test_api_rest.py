@@ -52,7 +52,7 @@ def test_a_create_answers_with_the_place_the_version_and_the_time(api: Api) -> N
     assert parsedate_to_datetime(answer.headers["last-modified"]).year == 2026
     assert answer.headers["content-type"] == FHIR
     assert body["meta"]["versionId"] == "1"
-    assert body["meta"]["lastUpdated"] == "2026-07-10T19:30:00.000000Z"
+    assert body["meta"]["lastUpdated"] == "2026-07-10T19:30:00.001000Z"
 
 
 def test_what_is_read_is_what_was_written_plus_id_and_version(api: Api) -> None:

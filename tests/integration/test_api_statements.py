@@ -19,6 +19,8 @@ PROOF = "urn:uuid:00000000-0000-4000-9000-000000000019"
 def api(tmp_path: Path) -> Iterator[Api]:
     with running(tmp_path / "data", tmp_path, clock="2026-07-05T08:00:00-04:00") as started:
         yield started
+        # Whatever was said: the journal and the records beside it say it all.
+        assert started.bench.rebuilt(tmp_path / "anew").different == []
 
 
 def priming() -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import atexit
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -22,11 +22,15 @@ from segue.fhir.validate import Gate
 from segue.hl7v2.peek import peek
 from segue.mapping.context import SiteRules
 from segue.mapping.load import MappingSet, load
+from segue.model.deliveries import Delivery
 from segue.model.instants import instant_of, microseconds
 from segue.model.messages import Envelope, InboxEntry, RawMessage
+from segue.pipeline.charts import Charts, Directory
 from segue.pipeline.engine import FeedRules, Hub
 from segue.pipeline.process import Outcome, process
+from segue.pipeline.rebuild import Rebuilt, rebuild
 from segue.pipeline.routes import Route
+from segue.pipeline.workers import Worker
 from segue.store.records import NewEntry
 from segue.store.store import open_journal, open_store
 
@@ -117,6 +121,27 @@ class Bench:
         """Entry to (state, issues as JSON)."""
         rows = self._rows("SELECT entry, state, issues FROM inbox_exception ORDER BY entry")
         return {row[0]: (row[1], row[2]) for row in rows}
+
+    def work(self, *messages: bytes | str, site: str = "hospa") -> None:
+        """Put messages into the journal and let a worker process them."""
+        for raw in messages:
+            self.append(raw, site=site)
+        worker = Worker(self.hub, "test")
+        while worker.step():
+            pass
+
+    def rebuilt(self, directory: Path, waiting: Sequence[Delivery] = ()) -> Rebuilt:
+        """The same from the records alone: the journal, and what was stated beside it."""
+        _copy(directory)
+        store = open_store(directory, self.clock)
+        try:
+            with self.hub.store.read() as old:
+                hub = replace(
+                    self.hub, store=store, charts=Charts(), directory=Directory(), numbers=[]
+                )
+                return rebuild(old, hub, waiting=waiting)
+        finally:
+            store.close()
 
     def _rows(self, sql: str) -> list[tuple[Any, ...]]:
         with self.hub.store.read() as reader:

@@ -2,10 +2,12 @@
 
 import socket
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from segue.care.clocks import Clocks
 from segue.care.view import CareSetting, SiteProfile
@@ -18,11 +20,14 @@ from segue.pipeline.engine import FeedRules, Hub
 from segue.pipeline.routes import Route
 from segue.pipeline.stages import Stages
 from segue.settings import Settings
-from segue.store.database import DataDirectoryInUseError, DataDirectoryLock
+from segue.store.database import DataDirectoryInUseError, DataDirectoryLock, is_postgres
 from segue.store.inbox import Inbox
 from segue.store.journal import Journal
 from segue.store.outbox import Outbox
 from segue.store.store import Store
+
+if TYPE_CHECKING:
+    from segue.pipeline.rebuild import Rebuilt
 
 WRONG_CONFIGURATION, UNREACHABLE = 2, 3
 OUTLIVE_SECONDS = 15.0
@@ -156,6 +161,44 @@ def upgrade_schema(settings: Settings) -> dict[str, str]:
             f"the database cannot be upgraded: {type(error).__name__}: {_first_line(error)}"
         ) from error
     return {"journal": REVISION, "store": REVISION}
+
+
+def rebuild_store(
+    settings: Settings,
+    into: str | None,
+    total: Callable[[int], object],
+    advance: Callable[[int], object],
+) -> "Rebuilt":
+    """Make the store anew from its records, in another place, and compare.
+
+    Args:
+        into: directory, or `postgresql://` URL with the schema in it; None: a
+            temporary directory.
+        total: told how many journal entries there are; advance: how many more are done.
+
+    Raises:
+        Unreachable: one of the stores does not answer, or the new place is not empty.
+    """
+    from segue.pipeline.rebuild import rebuild, waiting_in
+    from segue.store.store import open_store
+
+    with ExitStack() as stack:
+        found = stack.enter_context(opened(settings))
+        place = into or stack.enter_context(TemporaryDirectory(prefix="segue-rebuild-"))
+        if not is_postgres(place):
+            Path(place).mkdir(parents=True, exist_ok=True)
+        try:
+            store = open_store(place if is_postgres(place) else Path(place), found.clock)
+        except (OSError, RuntimeError) as error:
+            raise Unreachable(f"{place}: {error}") from error
+        stack.callback(store.close)
+        with store.read() as reader:
+            if reader.head_position()[0]:
+                raise Unreachable(f"{place}: there is a store already: name an empty place")
+        total(found.journal.head())
+        hub = build_hub(settings, replace(found, store=store))
+        old = stack.enter_context(found.store.read())
+        return rebuild(old, hub, waiting=waiting_in(found.outbox), advance=advance)
 
 
 def _first_line(error: Exception) -> str:

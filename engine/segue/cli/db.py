@@ -1,11 +1,15 @@
-"""`segue db`: the schema."""
+"""`segue db`: the schema, and the store made anew from its records."""
+
+from typing import Annotated, Any
 
 import typer
 
-from segue.cli.output import UNREACHABLE, Config, Failure, Json, print_json
+from segue.cli.output import UNREACHABLE, WRONG, Config, Failure, Json, print_json, progress
 from segue.cli.run import read_settings
 
-app = typer.Typer(help="The database's schema.", no_args_is_help=True)
+app = typer.Typer(
+    help="The database: its schema, and the store made anew from its records.", no_args_is_help=True
+)
 
 
 @app.command("upgrade")
@@ -27,3 +31,52 @@ def upgrade(config: Config = None, json: Json = False) -> None:
         return
     for part, revision in done.items():
         typer.echo(f"{part:8} {revision}")
+
+
+@app.command("rebuild")
+def rebuild(
+    config: Config = None,
+    into: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIRECTORY|URL",
+            help="An empty place for the new store; default: a temporary one, only to compare.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make the store anew from the journal and what was stated beside it; compare both.
+
+    Nothing is sent, and the store in use is only read. To use the new one, stop the
+    engine, rebuild, put it in the place of the old one, and start again: deliveries that
+    were waiting are queued in it.
+    """
+    from segue.bootstrap import Unreachable, rebuild_store
+
+    settings = read_settings(config)
+    try:
+        with progress("rebuilding", quiet=json) as (total, advance):
+            result = rebuild_store(settings, into, total, advance)
+    except Unreachable as error:
+        raise Failure(str(error), UNREACHABLE) from None
+    told: dict[str, Any] = {
+        "entries": result.entries,
+        "missing": result.missing,
+        "statements": result.statements,
+        "resources": result.resources,
+        "deliveries": result.deliveries,
+        "different": result.different,
+    }
+    if json:
+        print_json(told)
+    else:
+        typer.echo(
+            f"{result.entries} messages, {result.statements} statements, "
+            f"{result.resources} resources of clients, {result.deliveries} deliveries queued"
+        )
+        for reference in result.different:
+            typer.echo(f"differs: {reference}")
+        same = "the same as the store in use" if not result.different else "NOT the same"
+        typer.echo(f"{into or 'the new store'}: {same}")
+    if result.different:
+        raise typer.Exit(WRONG)

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from segue.cli.output import USAGE, WRONG, Config, Failure, Json, print_json, print_table
+from segue.cli.output import USAGE, WRONG, Config, Failure, Json, print_json, print_table, progress
 from segue.cli.reach import instant, reached
 from segue.model.instants import rfc3339
 from segue.store.records import EntryFilter, ListedMessage, ShownMessage
@@ -96,7 +96,9 @@ def replay(
         numbers = entries or list(
             parts.inbox.numbers(_filter(None if everything else state, None, None, None, None))
         )
-        with _progress(len(numbers), quiet=json) as advance:
+        quiet = json or len(numbers) < 100
+        with progress("replaying", quiet=quiet) as (total, advance):
+            total(len(numbers))
             result = run(hub(config, parts), numbers, dry_run=dry_run, advance=advance)
     out = result.as_json()
     if json:
@@ -173,20 +175,3 @@ def _filter(
         since=instant(since, "--since"),
         until=instant(until, "--until"),
     )
-
-
-def _progress(total: int, *, quiet: bool) -> Any:
-    from contextlib import contextmanager
-
-    from rich.progress import Progress
-
-    @contextmanager
-    def bar() -> Any:
-        if quiet or total < 100:
-            yield lambda _count: None
-            return
-        with Progress(transient=True) as progress:
-            task = progress.add_task("replaying", total=total)
-            yield lambda count: progress.advance(task, count)
-
-    return bar()

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,3 +48,26 @@ def print_table(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -
     for row in rows:
         table.add_row(*("" if row.get(key) is None else str(row[key]) for key in columns))
     Console().print(table)
+
+
+@contextmanager
+def progress(
+    what: str, *, quiet: bool
+) -> Iterator[tuple[Callable[[int], object], Callable[[int], object]]]:
+    """A bar for long work: (tells the total, tells how many more are done).
+
+    Args:
+        what: the word beside the bar.
+        quiet: show nothing, for scripts.
+    """
+    if quiet:
+        yield (lambda _: None), (lambda _: None)
+        return
+    from rich.progress import Progress
+
+    with Progress(transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield (
+            lambda total: bar.update(task, total=total),
+            lambda count: bar.advance(task, count),
+        )

@@ -27,6 +27,9 @@ HUB_SITE = "hub"
 UNMAPPED = "urn:segue:unmapped-field"
 """Extension: a populated field that no mapping rule reads, as `PID-25=2`."""
 
+HISTORY = "history"
+"""Activity of what only fills the index."""
+
 _AGENT = {
     "coding": [
         {
@@ -66,6 +69,7 @@ def provenance_text(
     occurred: str | None = None,
     mapping: str | None = None,
     unmapped: Mapping[str, str] | None = None,
+    history: bool = False,
 ) -> str:
     """The canonical JSON of `provenance`, which takes the same arguments.
 
@@ -73,7 +77,8 @@ def provenance_text(
     at once, names sorted, and only what comes from outside is quoted.
     """
     agent = f"{_AGENT_TEXT if cause.source else _ASSEMBLER_TEXT}{_quote(cause.source or HUB_SITE)}"
-    parts = [f'{{"activity":{{"text":"{_ACTIVITY[cause.kind]}"}},"agent":[{{"type":{agent}}}}}}}],']
+    activity = HISTORY if history else _ACTIVITY[cause.kind]
+    parts = [f'{{"activity":{{"text":"{activity}"}},"agent":[{{"type":{agent}}}}}}}],']
     if cause.kind == "entry":
         entities = _entity_text(ENTRY, cause.ref)
         if control_id:
@@ -121,6 +126,7 @@ def provenance(
     occurred: str | None = None,
     mapping: str | None = None,
     unmapped: Mapping[str, str] | None = None,
+    history: bool = False,
 ) -> dict[str, object]:
     """Build the Provenance of one step.
 
@@ -133,6 +139,7 @@ def provenance(
         occurred: when the event happened, a FHIR dateTime.
         mapping: digest of the mapping set.
         unmapped: field path to its text as sent.
+        history: it only fills the index: no tasks, no deliveries.
 
     Source: https://hl7.org/fhir/R4/provenance.html.
     """
@@ -149,7 +156,7 @@ def provenance(
             for write in writes
         ],
         "recorded": rfc3339(now),
-        "activity": {"text": _ACTIVITY[cause.kind]},
+        "activity": {"text": HISTORY if history else _ACTIVITY[cause.kind]},
         "agent": [agent],
     }
     if occurred:

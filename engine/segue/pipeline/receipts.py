@@ -4,10 +4,11 @@ Only receipts of what protocols may ask for are kept: Encounters and documents, 
 the class or the type that they had in the version that was filed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from segue.care.states import PersonState
 from segue.care.view import DeliveryReceipt
 from segue.model.changes import Cause
 from segue.model.identity import ResourceKey, stable_id
@@ -66,15 +67,15 @@ def record_receipts(hub: Hub, notes: "Sequence[ReceiptNote]") -> None:
     transact(hub, compute)
 
 
+def with_receipts(person: PersonState, receipts: Iterable[DeliveryReceipt]) -> PersonState:
+    """The person with these receipts, too."""
+    found = [*person.receipts, *receipts]
+    found.sort(key=lambda r: (r.at, r.destination, r.reference, r.version))
+    return replace(person, receipts=found)
+
+
 def _record(draft: Draft, chart: Chart, receipts: Sequence[DeliveryReceipt]) -> None:
-    person = chart.person
-    chart.person = replace(
-        person,
-        receipts=sorted(
-            [*person.receipts, *receipts],
-            key=lambda r: (r.at, r.destination, r.reference, r.version),
-        ),
-    )
+    chart.person = with_receipts(chart.person, receipts)
     chart.touched = True
     last = receipts[-1]
     site = draft.hub.setting.destination_sites.get(last.destination, "")

@@ -214,6 +214,7 @@ class Recorder:
         if not self.history:
             step.deliveries.extend(self._deliveries(forward, protected))
         if step.writes:
+            told["history"] = self.history
             sign = partial(self._sign, tuple(step.writes), told)
             if step.cause.kind == "entry" and _is_plain(told.get("unmapped")):
                 draft.unfinished.sign(sign)

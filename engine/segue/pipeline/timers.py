@@ -30,10 +30,17 @@ def fire_due(hub: Hub) -> int:
             return fired
         tried.update(due)
         fired += len(due)
-        _fire(hub, due)
+        bring_up_to_date(hub, due)
 
 
-def _fire(hub: Hub, persons: Sequence[int]) -> None:
+def bring_up_to_date(hub: Hub, persons: Sequence[int]) -> None:
+    """Make these persons' care what it should be at this instant; one commit.
+
+    Args:
+        hub: the engine.
+        persons: pks.
+    """
+
     def compute(draft: Draft) -> None:
         draft.load(pks=persons)
         for pk in persons:

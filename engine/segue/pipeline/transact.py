@@ -328,15 +328,25 @@ def _transact(
 def _computed(hub: Hub, reader: Reader, compute: Compute, lost: set[ResourceKey]) -> Draft:
     """What comes of it, all of it valid."""
     contested = reader.heads(lost)
-    draft = Draft(hub, reader, hub.now(), contested=contested, unfinished=Unfinished(patient=True))
+    now = whole_milliseconds(hub.now())
+    draft = Draft(hub, reader, now, contested=contested, unfinished=Unfinished(patient=True))
     compute(draft)
     valid = draft.unfinished.are_valid(hub.gate)
     hub.stages.end("validate")
     if not valid:
         # Rare. Over again, so that what is not valid is refused where it comes from.
-        draft = Draft(hub, reader, hub.now(), contested=contested)
+        draft = Draft(hub, reader, now, contested=contested)
         compute(draft)
     return draft
+
+
+def whole_milliseconds(us: int) -> int:
+    """The instant as resources show it, so that what they show is what was computed with.
+
+    >>> whole_milliseconds(1_999_999)
+    1999000
+    """
+    return us - us % 1000
 
 
 def _owners(draft: Draft, keys: Iterable[ResourceKey]) -> set[int]:

@@ -186,7 +186,7 @@ class Writing:
             raise fhir_error("conflict", "conflict", text)
         for row in self.draft.reader.facts_of(chart.identities):
             # The fact stays as a record, under a name by which nobody is found.
-            gone = replace(row, identity=key.reference, visit=None, stay=b"")
+            gone = replace(row, kind="forgotten", identity=key.reference, visit=None, stay=b"")
             self.recorder.step.facts.append(gone)
         chart.gone |= chart.visits.keys()
         chart.visits = {}

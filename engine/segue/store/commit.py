@@ -302,6 +302,9 @@ def _write_resources(session: Session, plan: Plan, tx: int) -> None:
         ]
         if session.update("resource", _HEAD_KEYS, _HEAD, rows) != len(rows):
             raise RevisionConflict(resources=_moved(session, plan))
+        # A feed may begin to speak of what a client began.
+        if others := [(pk, KINDS[w.kind]) for pk, (base, w) in changed if base.kind != w.kind]:
+            session.update("resource", ("pk",), ("kind",), others)
     created = sorted(plan.created.items())
     if created:
         rows = [_new_row(write, tx, write.version) for _, write in created]

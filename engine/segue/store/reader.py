@@ -9,8 +9,10 @@ import msgspec
 from segue.model.changes import Head, Kind
 from segue.model.identity import ResourceKey
 from segue.model.issues import Issue
+from segue.model.messages import EntryState
 from segue.store.commit import KINDS, ORDINAL_BITS
 from segue.store.dialects import Row, Session
+from segue.store.leases import lane_cursors
 from segue.store.records import Change, FactRow, Page, PersonRow, StoredVersion, VisitRow
 from segue.store.terms import unpack
 
@@ -105,6 +107,32 @@ class Reader:
     def facts_of_entries(self, entries: Collection[int]) -> list[FactRow]:
         """The facts that these journal entries gave."""
         return self._facts("f.entry", entries)
+
+    def facts_beside(self) -> list[FactRow]:
+        """The facts that no journal entry gave: statements, receipts, acts; in no order."""
+        return [FactRow(*row) for row in self.session.rows(f"{_FACT} WHERE f.entry = 0")]
+
+    def persons(self, after: int = 0, limit: int = 500) -> list[PersonRow]:
+        """Persons in order of their numbers, those that were merged away too."""
+        rows = self.session.rows(f"{_PERSON} WHERE p.pk > ? ORDER BY p.pk LIMIT ?", (after, limit))
+        return [PersonRow(*row) for row in rows]
+
+    def current(self, kind: Kind, after: int = 0, limit: int = 500) -> list[StoredVersion]:
+        """Current versions of a kind in order of their numbers, without deleted ones."""
+        rows = self.session.rows(
+            f"{_CURRENT} WHERE r.kind = ? AND r.deleted = 0 AND r.pk > ? ORDER BY r.pk LIMIT ?",
+            (KINDS[kind], after, limit),
+        )
+        return [stored(row) for row in rows]
+
+    def lane_cursors(self) -> dict[int, int]:
+        """Lane of the journal to the last entry of it that is done with."""
+        return lane_cursors(self.session)
+
+    def entries_in(self, state: EntryState) -> set[int]:
+        """Numbers of the journal entries in a state that is kept in a row."""
+        rows = self.session.rows("SELECT entry FROM inbox_exception WHERE state = ?", (state,))
+        return {row[0] for row in rows}
 
     def issues_of(self, entries: Collection[int]) -> dict[int, list[Issue]]:
         """What was wrong with these journal entries; without those that have no issues."""
@@ -319,10 +347,11 @@ class Reader:
                     row[6],
                     str(row[7]) if row[6] == "entry" else row[8],
                     row[9],
+                    _KIND[row[10]],
                 )
                 for row in self.session.rows(
                     "SELECT r.type, r.id, r.pk, v.version, v.body, c.at, s.kind, s.entry, "
-                    "s.ref, s.source FROM version v JOIN resource r ON r.pk = v.resource "
+                    "s.ref, s.source, r.kind FROM version v JOIN resource r ON r.pk = v.resource "
                     f"JOIN commits c ON c.tx = v.id >> {ORDINAL_BITS} "
                     f"JOIN step s ON s.id = (c.tx << {ORDINAL_BITS}) + v.step "
                     "WHERE v.id >= ? AND v.id < ? ORDER BY v.id",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeVar
 
-from segue.model.changes import Cause, Head, Write
+from segue.model.changes import Cause, Head, Kind, Write
 from segue.model.deliveries import Category, Delivery, QueuedDelivery, Receipt
 from segue.model.identity import ResourceKey
 from segue.model.issues import Issue
@@ -59,7 +59,8 @@ class FactRow:
     Attributes:
         id: the fact's own id; unique.
         entry: journal entry id; 0 for statements, receipts and steward acts.
-        kind: `message`, `statement`, `receipt`, `steward`.
+        kind: `message`, `statement`, `receipt`, `steward`, or `forgotten`: kept, but
+            it counts no more.
         identity: source identity key; facts are found by it.
         visit: visit key or None.
         person: msgpack (compressed) of the person part; stay: of the visit part.
@@ -410,9 +411,11 @@ class Change:
     Attributes:
         kind: of the cause, `entry`, `statement` …; ref: its entry number or id.
         source: site whose statement it was, "" for the hub itself.
+        resource_kind: who may write the resource.
     """
 
     stored: StoredVersion
     kind: str
     ref: str
     source: str
+    resource_kind: Kind

@@ -99,6 +99,16 @@ class Store:
         """Free all leases; only for an embedded engine that starts."""
         clear(self.database)
 
+    def go_on_from(self, old: Reader) -> None:
+        """Read the journal on where another store stopped; destinations keep their pauses."""
+        lanes = [("journal", str(lane), cursor) for lane, cursor in old.lane_cursors().items()]
+        columns = ("name", "paused", "because", "since")
+        paused = old.session.rows(f"SELECT {', '.join(columns)} FROM destination")  # noqa: S608
+        with self.database.write() as session:
+            session.update("lease", ("log", "partition"), ("cursor",), lanes)
+            if paused:
+                session.insert_new("destination", columns, paused)
+
     def new_pk(self, count: int) -> list[int]:
         """Fresh numbers for persons and resources; those not used are lost."""
         return self._new("pk", count)
