@@ -2,6 +2,7 @@
 
 from segue.api.operations import Operation, Operations
 from segue.api.operations_everything import everything
+from segue.api.operations_message import process_message
 from segue.api.operations_meta import meta, meta_add, meta_delete
 from segue.api.operations_terminology import expand, translate_code
 
@@ -15,6 +16,14 @@ OFFERED: tuple[Operation, ...] = (
         everything,
         types=frozenset({"Patient"}),
         documentation="All of a person, and what it refers to: _since, _type, _count.",
+    ),
+    Operation(
+        "process-message",
+        _R4 + "MessageHeader-process-message",
+        frozenset({"system"}),
+        process_message,
+        writes=True,
+        documentation="Takes Da Vinci notifications of admit, transfer and discharge as ADTs.",
     ),
     Operation(
         "expand",
