@@ -118,7 +118,8 @@ def visit_resources(
         return []
     made = [_encounter(person, visit)]
     if episode is not None:
-        made[0]["episodeOfCare"] = [{"reference": f"EpisodeOfCare/{episode}"}]
+        sent = made[0].get("episodeOfCare", ())
+        made[0]["episodeOfCare"] = [{"reference": f"EpisodeOfCare/{episode}"}, *sent]
     for name, elements in visit.others.items():
         kind, _, logical_id = name.partition("/")
         resource = expand(kind, logical_id, elements)
@@ -289,6 +290,9 @@ def _refer(resource: Resource, patient: str, encounter: str | None) -> None:
     reference = {"reference": f"Patient/{patient}"}
     if kind in _SUBJECT_LISTS:
         resource["subject"] = [reference]
+        if "guarantor" in resource:
+            # A guarantor that no other resource was made for is the patient (GT1-11 SEL).
+            resource["guarantor"] = [{"party": reference, **one} for one in resource["guarantor"]]
     else:
         resource[_PATIENT_ELEMENT.get(kind, "subject")] = reference
     if encounter is None:

@@ -16,6 +16,7 @@ from segue.hl7v2.parse import parse
 from segue.mapping.apply import apply
 from segue.mapping.cases import CaseResult, find_cases, read_case, run_case
 from segue.mapping.context import Context, Mapped, SiteRules, Step
+from segue.mapping.coverage import coverage, share, spans
 from segue.mapping.load import MappingSet, load, shipped
 from segue.mapping.source import MappingError
 
@@ -111,6 +112,62 @@ def explain(
         typer.echo(f"{name}  no rule reads it; it is kept verbatim in the Provenance")
     if not steps and not issues and not left:
         typer.echo(f"{field or file}  empty in this message, or read by the engine itself")
+
+
+@app.command("coverage")
+def show_coverage(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Messages to count; without, only the rules.")
+    ] = None,
+    site: Site = None,
+    mappings: Mappings = None,
+    json: Json = False,
+) -> None:
+    """Show by segment which fields the rules read, which the HL7 guide maps, which are kept.
+
+    Example: segue map coverage adt/*.hl7
+    """
+    mapping = _load(site, mappings)
+    rows = coverage(mapping, _read_all(mapping, files or [], _site(site, None, None)))
+    if json:
+        items = [
+            {
+                "segment": row.segment,
+                "standard": row.standard,
+                "mapped": row.mapped,
+                "guide": row.guide,
+                "guide_only": row.guide_only,
+                "populated": {str(n): count for n, count in sorted(row.populated.items())},
+                "kept": {str(n): count for n, count in sorted(row.kept.items())},
+            }
+            for row in rows
+        ]
+        print_json({"items": items, "total": len(items), "share": share(rows)})
+        return
+    typer.echo("segment  standard  mapped  guide  populated  kept verbatim, by field")
+    for row in rows:
+        if files and not row.populated:
+            continue
+        left = spans(row.kept) if files else ""
+        only = f"  (guide: {spans(row.guide_only)})" if row.guide_only else ""
+        typer.echo(
+            f"{row.segment:7}  {row.standard:8}  {len(row.mapped):6}  {len(row.guide):5}  "
+            f"{len(row.populated):9}  {left}{only}".rstrip()
+        )
+    part = share(rows)
+    if part is not None:
+        typer.echo(f"{part:.1%} of the populated fields are mapped, the others are kept verbatim")
+
+
+def _read_all(
+    mapping: MappingSet, files: Sequence[Path], rules: Callable[[Message], SiteRules]
+) -> Iterator[tuple[Message, Mapped]]:
+    for _, _, raw in _messages(files):
+        try:
+            message = parse(raw)
+        except Hl7Error:
+            continue
+        yield message, apply(mapping, message, Context(rules(message), feed="map", received=0))
 
 
 @app.command("test")

@@ -24,10 +24,12 @@ from segue.model.facts import Fragment
 Action = Callable[[str, Run, Elements], None]
 Sink = Callable[[Elements, Run, Any], None]
 
-TIMES = frozenset({"DT", "DTM", "TS", "moment"})
+TIMES = frozenset({"DT", "DTM", "TS", "moment", "instant"})
 """Datatypes whose value hangs on the message's own offset, too."""
 
-OWN = frozenset({"CX", "EI", "SSN", "DLN", "XPN", "XPN_text", "XAD", "XTN", "text_address"})
+OWN = frozenset(
+    {"CX", "EI", "EI_reference", "SSN", "DLN", "XPN", "XPN_text", "XAD", "XTN", "text_address"}
+)
 """Datatypes of what is a patient's, or a visit's, own."""
 
 

@@ -3,8 +3,13 @@
 from typing import Any
 
 from segue.mapping.datatypes import codeable_concept, decimal_of, quantity
+from segue.mapping.directory import organization
 from segue.mapping.tables import Convert, Tools, system_uri
 from segue.mapping.values import Run
+
+LOINC = "http://loinc.org"
+TEXTS = frozenset({"", "ST", "TX", "FT"})
+"""Types of OBX-2 whose repetitions are lines of one text."""
 
 VALUE_TYPES = ("Quantity", "CodeableConcept", "String", "DateTime", "Range", "Ratio", "Time")
 
@@ -71,6 +76,8 @@ def observation_value(tools: Tools) -> Convert:
 
     def convert(raw: str, run: Run) -> tuple[str, Any] | None:
         kind = run.text(run.field(2)) or "ST"
+        if kind not in TEXTS and run.repetition in raw:
+            return None  # several values are components
         if kind == "NM":
             value = decimal_of(run.part(run.parts(raw), 1), run)
             return None if value is None else ("Quantity", united(value, run))
@@ -91,7 +98,101 @@ def observation_value(tools: Tools) -> Convert:
                 second = text[4:6] if text[4:6].isdigit() else "00"
                 return "Time", f"{text[:2]}:{text[2:4]}:{second}"
             return None
-        text = run.text(raw.replace(run.component, " "))
+        # Text in several repetitions is one text of so many lines (HL7 v2.5.1 section 7.4.2.5).
+        lines = [run.text(one.replace(run.component, " ")) for one in raw.split(run.repetition)]
+        text = "\n".join(lines).strip()
+        return ("String", text) if text else None
+
+    return convert
+
+
+def observation_components(tools: Tools) -> Convert:
+    """A repetition of OBX-5, where there are several values, as a component.
+
+    Its code is that of OBX-3. Repetitions of a text are its lines, and no components.
+
+    >>> from segue.mapping.functions import example
+    >>> example("observation_components", "72") is None
+    True
+    """
+    value, concept = observation_value(tools), codeable_concept(tools)
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        if run.repetition not in run.field(5) or run.text(run.field(2)) in TEXTS:
+            return None
+        made, code = value(raw, run), concept(run.field(3), run)
+        return {"code": code, f"value{made[0]}": made[1]} if made and code else None
+
+    return convert
+
+
+def further_causes(tools: Tools) -> Convert:
+    """Repetitions of PDA-1 after the first: further causes of death, as components.
+
+    >>> from segue.mapping.functions import example
+    >>> example("further_causes", "I46.9^Cardiac arrest") is None
+    True
+    """
+    concept = codeable_concept(tools)
+    code = {"coding": [{"system": LOINC, "code": "69453-9", "display": "Cause of death"}]}
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        if raw == run.first(run.field(1) or raw):
+            return None
+        value = concept(raw, run)
+        return {"code": code, "valueCodeableConcept": value} if value else None
+
+    return convert
+
+
+def coded_component(tools: Tools, *, code: str, display: str) -> Convert:
+    """CWE: a component of an Observation with a LOINC code.
+
+    >>> from segue.mapping.functions import example
+    >>> made = example("coded_component", "6220^Hospital", code="86188-0", display="Industry")
+    >>> made["valueCodeableConcept"]["text"]
+    'Hospital'
+    """
+    concept = codeable_concept(tools)
+    kind = {"coding": [{"system": LOINC, "code": code, "display": display}]}
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        value = concept(raw, run)
+        return {"code": kind, "valueCodeableConcept": value} if value else None
+
+    return convert
+
+
+def producer(tools: Tools) -> Convert:
+    """OBX-15 (CWE): a reference to the Organization that made the observation.
+
+    >>> from segue.mapping.functions import example
+    >>> example("producer", "LAB7^Central lab")["display"]
+    'Central lab'
+    """
+    named = organization(tools)
+
+    def convert(raw: str, run: Run) -> Any:
+        texts = run.texts(raw, 2)
+        number, name = texts[0], texts[1] or texts[0]
+        return named(run.component.join([name, "", number]), run)
+
+    return convert
+
+
+def onset(tools: Tools) -> Convert:
+    """IAM-11, else the words of IAM-12, as onset[x].
+
+    >>> from segue.mapping.functions import example
+    >>> example("onset", "2019"), example("onset", "as a child")
+    (('DateTime', '2019'), ('String', 'as a child'))
+    """
+
+    def convert(raw: str, run: Run) -> tuple[str, Any] | None:
+        if raw[:4].isdigit():
+            value = run.moment(raw)
+            return ("DateTime", value.text) if value else None
+        text = run.text(raw)
         return ("String", text) if text else None
 
     return convert

@@ -17,6 +17,7 @@ from segue.mapping.fields import (
     KeyReader,
     compile_condition,
     compile_key,
+    fields_of_key,
     first_of,
     split_field,
 )
@@ -136,8 +137,7 @@ def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tu
             loose.append((rule, first_of(rule.sources, own), act, clear))
     for parts in segment_map.key:
         for part in parts:
-            for path in part.partition(" as ")[0].split("|"):
-                reads.add(split_field(path.strip())[:2])
+            reads.update(split_field(path)[:2] for path in fields_of_key(part))
     try:
         key = compile_key(segment_map.key, own, tools)
     except CompileError as error:

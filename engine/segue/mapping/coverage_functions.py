@@ -2,24 +2,47 @@
 
 from typing import Any
 
-from segue.mapping.datatypes import DATATYPES
+from segue.mapping.datatypes import DATATYPES, IDENTIFIER_TYPE
 from segue.mapping.directory import organization
 from segue.mapping.tables import Convert, Tools
 from segue.mapping.values import Run
+from segue.model.facts import Fragment
+
+SELF = frozenset({"SEL", "SELF", "S", "18"})
+"""How senders say that somebody is the patient: table 0063, and the payers' own codes."""
 
 COVERAGE_CLASS = "http://terminology.hl7.org/CodeSystem/coverage-class"
 
 
 def organization_of_plan(tools: Tools) -> Convert:
-    """IN1-4, else the company id of IN1-3: the payor.
+    """IN1-4, else the company id of IN1-3: the payor, with address and phones (IN1-5, IN1-7).
 
     >>> from segue.mapping.functions import example
     >>> example("organization_of_plan", "PAYX")["display"]
     'PAYX'
     """
     named = organization(tools)
+    place, phone = DATATYPES["XAD"](tools), DATATYPES["XTN"](tools)
+
+    def reach(reference: Any, run: Run) -> Any:
+        """Add to the Organization how to reach it."""
+        if reference is None or not (run.field(5) or run.field(7)):
+            return reference
+        told = run.directory[reference["reference"].partition("/")[2]]
+        elements = dict(told.elements)
+        for element, n, read in (("address", 5, place), ("telecom", 7, phone)):
+            sent = run.field(n).split(run.repetition)
+            if items := [made for one in sent if one and (made := read(one, run))]:
+                elements[element] = items
+        made = Fragment(told.type, told.id, told.scope, elements)
+        run.directory[made.id] = made
+        run.touched.append(made)
+        return reference
 
     def convert(raw: str, run: Run) -> Any:
+        return reach(payor(raw, run), run)
+
+    def payor(raw: str, run: Run) -> Any:
         company = run.first(run.field(4))
         number = run.first(run.field(3))
         if company.strip(run.blank) or not run.fields:
@@ -40,20 +63,66 @@ def organization_of_plan(tools: Tools) -> Convert:
     return convert
 
 
-def insured_name(tools: Tools) -> Convert:
-    """IN1-16 as a display-only reference, where the insured is another person.
+def subscriber(tools: Tools, *, map: str) -> Convert:  # noqa: A002
+    """IN1-16 as a reference to the insured, where that is another person.
+
+    Args:
+        map: that makes a RelatedPerson of the insured; where it made none, the
+            reference says no more than the name.
 
     >>> from segue.mapping.functions import example
-    >>> example("insured_name", "DOE^JOHN")
+    >>> example("subscriber", "DOE^JOHN", map="IN1_Subscriber")
     {'display': 'JOHN DOE'}
     """
     name = DATATYPES["XPN_text"](tools)
 
     def convert(raw: str, run: Run) -> dict[str, Any] | None:
-        if run.part(run.parts(run.field(17)), 1) in {"SEL", "S", "18"}:
+        if run.part(run.parts(run.field(17)), 1) in SELF:
             return None
         text = name(raw, run)
-        return {"display": text} if text else None
+        if not text:
+            return None
+        made = run.made.get(map)
+        return {"reference": made, "display": text} if made else {"display": text}
+
+    return convert
+
+
+def policy_holder(tools: Tools) -> Convert:
+    """IN1-11, with the number of IN1-10: the group's employer, by name and number.
+
+    >>> from segue.mapping.functions import example
+    >>> example("policy_holder", "ACME CORP")
+    {'display': 'ACME CORP'}
+    """
+    number = DATATYPES["CX"](tools, assigned=False)
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        made: dict[str, Any] = {}
+        sent = run.first(run.field(10))
+        if sent and (identifier := number(sent, run)):
+            made["identifier"] = identifier
+        text = run.part(run.parts(run.first(run.field(11) if run.fields else raw)), 1)
+        if text:
+            made["display"] = text
+        return made or None
+
+    return convert
+
+
+def numbered(tools: Tools, *, type: str) -> Convert:  # noqa: A002
+    """ST: an Identifier of a type of table 0203, of which nobody says who assigned it.
+
+    >>> from segue.mapping.functions import example
+    >>> example("numbered", "1EG4-TE5-MK73", type="MC")["value"]
+    '1EG4-TE5-MK73'
+    """
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        value = run.part(run.parts(raw), 1)
+        if not value:
+            return None
+        return {"type": {"coding": [{"system": IDENTIFIER_TYPE, "code": type}]}, "value": value}
 
     return convert
 

@@ -113,6 +113,16 @@ def instant(tools: Tools) -> Convert:
     return convert
 
 
+def full_instant(tools: Tools) -> Convert:
+    """DTM as a FHIR instant: only with a time of day."""
+
+    def convert(raw: str, run: Run) -> str | None:
+        value = run.moment(raw)
+        return value.text if value and value.has_time else None
+
+    return convert
+
+
 def period_of(run: Run, start: str, end: str) -> dict[str, str] | None:
     """A Period of two raw DTMs."""
     period: dict[str, str] = {}
@@ -204,6 +214,17 @@ def entity_identifier(tools: Tools, *, type: str | None = None) -> Convert:  # n
         if type:
             made["type"] = {"coding": [{"system": IDENTIFIER_TYPE, "code": type}]}
         return made
+
+    return convert
+
+
+def entity_reference(tools: Tools) -> Convert:
+    """EI: a Reference by identifier, to what this message does not hold."""
+    read = entity_identifier(tools)
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        made = read(raw, run)
+        return {"identifier": made} if made else None
 
     return convert
 
@@ -475,8 +496,10 @@ DATATYPES: dict[str, Factory] = {
     "DTM": date_time,
     "TS": date_time,
     "moment": instant,
+    "instant": full_instant,
     "CX": identifier,
     "EI": entity_identifier,
+    "EI_reference": entity_reference,
     "SSN": social_security_number,
     "DLN": drivers_license,
     "XPN": human_name,

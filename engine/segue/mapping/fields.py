@@ -16,8 +16,23 @@ Condition = Callable[[Fields, Run], bool]
 FieldReader = Callable[[Fields, Run], str]
 
 
+LITERAL = "="
+"""Begins a part of a key that is a word of its own: `=team`, one for each owner."""
+
+
 class CompileError(Exception):
     """A rule cannot be compiled; the text says why and what to write."""
+
+
+def fields_of_key(part: str) -> list[str]:
+    """The fields that a part of a key reads.
+
+    >>> fields_of_key("DG1-3 | DG1-4 as name"), fields_of_key("=team")
+    (['DG1-3', 'DG1-4'], [])
+    """
+    if part.startswith(LITERAL):
+        return []
+    return [path.strip() for path in part.partition(" as ")[0].split("|")]
 
 
 @lru_cache(maxsize=2048)
@@ -166,8 +181,11 @@ def compile_key(alternatives: Sequence[Sequence[str]], own: str, tools: Tools) -
 
 
 def _key_part(text: str, own: str, tools: Tools) -> KeyReader:
-    fields, _, kind = text.partition(" as ")
-    paths = [path.strip() for path in fields.split("|")]
+    if text.startswith(LITERAL):
+        word = text.removeprefix(LITERAL)
+        return lambda here, run: word
+    _, _, kind = text.partition(" as ")
+    paths = fields_of_key(text)
     kind = kind.strip()
     if kind in ("", "name"):
         return _text_part([text_reader(path, own) for path in paths], upper=kind == "name")

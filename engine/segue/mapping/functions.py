@@ -10,22 +10,44 @@ from typing import Any
 from segue.mapping.clinical_functions import (
     VALUE_TYPES,
     allergy_reaction,
+    coded_component,
+    further_causes,
+    observation_components,
     observation_value,
+    onset,
+    producer,
     reference_range,
 )
-from segue.mapping.coverage_functions import coverage_class, insured_name, organization_of_plan
+from segue.mapping.coverage_functions import (
+    coverage_class,
+    numbered,
+    organization_of_plan,
+    policy_holder,
+    subscriber,
+)
 from segue.mapping.datatypes import Factory
 from segue.mapping.directory import DATATYPES
 from segue.mapping.patient_functions import (
+    animal,
     birth_time,
     communication,
     contact,
     contact_relationship,
+    county_alone,
     deceased,
     deceased_flag,
     multiple_birth,
+    name_display,
+    patient_address,
     practice,
     us_core_category,
+)
+from segue.mapping.role_functions import (
+    case_manager,
+    role_participant,
+    role_performer,
+    role_practitioner,
+    team_member,
 )
 from segue.mapping.tables import NOTHING, Convert, Tools
 from segue.mapping.values import Run, scratch
@@ -36,8 +58,8 @@ from segue.mapping.visit_functions import (
     participant,
     performer,
     procedure_code,
-    role_participant,
-    role_practitioner,
+    procedure_time,
+    sent_episode,
 )
 
 
@@ -136,6 +158,21 @@ def extension(
     return convert
 
 
+def text_only(tools: Tools) -> Convert:
+    """ST: a CodeableConcept of nothing but text.
+
+    >>> example("text_only", "Annual check")
+    {'text': 'Annual check'}
+    """
+    read = DATATYPES["ST"](tools)
+
+    def convert(raw: str, run: Run) -> dict[str, str] | None:
+        text = read(raw, run)
+        return {"text": text} if text else None
+
+    return convert
+
+
 def positive(tools: Tools) -> Convert:
     """A positive whole number.
 
@@ -170,21 +207,38 @@ FUNCTIONS: dict[str, Factory] = {
         role_practitioner,
         assigned_place,
         performer,
+        role_performer,
+        team_member,
+        case_manager,
+        procedure_time,
+        sent_episode,
+        text_only,
         reference_to,
         encounter_diagnosis,
         diagnosis_code,
         procedure_code,
         allergy_reaction,
         us_core_category,
+        patient_address,
+        county_alone,
+        animal,
+        name_display,
         extension,
         birth_time,
         communication,
         organization_of_plan,
-        insured_name,
+        subscriber,
+        policy_holder,
+        numbered,
         coverage_class,
         contact,
         contact_relationship,
         observation_value,
+        observation_components,
+        producer,
+        further_causes,
+        coded_component,
+        onset,
         reference_range,
         deceased,
         deceased_flag,
@@ -195,11 +249,13 @@ FUNCTIONS: dict[str, Factory] = {
     )
 }
 
-WHOLE = frozenset({"us_core_category", "practice", "contact"})
+WHOLE = frozenset({"us_core_category", "practice", "contact", "observation_value"})
 """Functions that get the field with all its repetitions."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "observation_value": VALUE_TYPES,
+    "onset": ("DateTime", "String"),
+    "procedure_time": ("DateTime", "Period"),
     "deceased": ("DateTime", "Boolean"),
     "multiple_birth": ("Integer", "Boolean"),
 }
@@ -210,22 +266,32 @@ ALSO_READS: dict[str, tuple[int, ...]] = {
     "diagnosis_code": (2, 4),
     "procedure_code": (2, 4),
     "allergy_reaction": (4,),
-    "organization_of_plan": (3, 4),
-    "insured_name": (17,),
+    "organization_of_plan": (3, 4, 5, 7),
+    "subscriber": (17,),
+    "policy_holder": (10, 11),
     "coverage_class": (9, 35),
-    "contact": (3, 4, 5, 6, 7, 13),
+    "contact": (2, 3, 4, 5, 6, 7, 8, 9, 13, 15, 30, 31, 32, 40, 41),
     "observation_value": (2, 6),
+    "observation_components": (2, 3, 5, 6),
+    "patient_address": (11, 12),
+    "county_alone": (11,),
+    "animal": (36,),
+    "procedure_time": (7,),
+    "sent_episode": (53,),
+    "further_causes": (1,),
 }
 """Functions that look at other fields of their segment: which ones."""
 
-FIELDS_IN_OPTIONS = frozenset({"role_participant", "role_practitioner"})
+FIELDS_IN_OPTIONS = frozenset(
+    {"role_participant", "role_practitioner", "team_member", "role_performer"}
+)
 """Functions whose options are the numbers of the other fields that they look at."""
 
 
 def also_reads(target: str, options: Mapping[str, Any]) -> tuple[int, ...]:
     """The other fields of its segment that a function looks at.
 
-    >>> also_reads("insured_name", {})
+    >>> also_reads("subscriber", {})
     (17,)
     """
     if target in FIELDS_IN_OPTIONS:
@@ -233,5 +299,8 @@ def also_reads(target: str, options: Mapping[str, Any]) -> tuple[int, ...]:
     return ALSO_READS.get(target, ())
 
 
-DEPENDENT = frozenset({"encounter_diagnosis", "reference_to", "nothing", "birth_time", "deceased"})
+DEPENDENT = frozenset(
+    {"encounter_diagnosis", "reference_to", "subscriber", "nothing", "birth_time", "deceased"}
+    | {"procedure_time", "onset", "patient_address", "county_alone", "contact"}
+)
 """Functions whose value is not that of the field and the site alone."""

@@ -54,7 +54,8 @@ MAP_KEYS: dict[str, dict[str, Any]] = {
     "maps": _described(_TEXT, "`PV1 -> Encounter`: the segment and the resource it makes."),
     "key": _described(
         {"anyOf": [_TEXTS, {"type": "array", "items": _TEXTS}]},
-        "What identifies the resource; alternatives are lists. `DG1-3 as CWE` is system and code.",
+        "What identifies the resource; alternatives are lists. `DG1-3 as CWE` is system and code, "
+        "`=team` a word: there is one.",
     ),
     "within": _described({"enum": list(WITHIN)}, "What the key is relative to."),
     "scope": _described({"enum": list(SCOPES)}, "Whose the resource is."),

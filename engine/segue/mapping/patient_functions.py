@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from segue.mapping.datatypes import DATATYPES, codeable_concept, human_name
+from segue.mapping.datatypes import DATATYPES, codeable_concept, human_name, period_of
 from segue.mapping.directory import organization
 from segue.mapping.tables import V2_SYSTEM, Convert, Tools
 from segue.mapping.values import Run
@@ -62,6 +62,82 @@ def us_core_category(tools: Tools, *, url: str, of: str) -> Convert:
             parts.append({"url": "text", "valueString": ", ".join(words)})
             made = {"url": US_CORE + url, "extension": parts}
         return run.remember(key, made)  # type: ignore[no-any-return]
+
+    return convert
+
+
+def patient_address(tools: Tools) -> Convert:
+    """PID-11: an Address; the only one takes the county of PID-12 if it names none.
+
+    >>> from segue.mapping.functions import example
+    >>> example("patient_address", "1 MAIN ST^^TOWN")
+    {'line': ['1 MAIN ST'], 'city': 'TOWN'}
+    """
+    read = DATATYPES["XAD"](tools)
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        made: dict[str, Any] | None = read(raw, run)
+        county = run.text(run.field(12)) if made and "district" not in made else ""
+        if made is None or not county or run.repetition in run.field(11):
+            return made
+        return {**made, "district": county}
+
+    return convert
+
+
+def county_alone(tools: Tools) -> Convert:
+    """PID-12 as an Address of its own, where no single address of PID-11 takes it.
+
+    >>> from segue.mapping.functions import example
+    >>> example("county_alone", "KINGS")
+    {'district': 'KINGS'}
+    """
+    read = DATATYPES["XAD"](tools)
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        county = run.part(run.parts(raw), 1)
+        others = run.field(11)
+        single = read(others, run) if others and run.repetition not in others else None
+        if not county or (single and single.get("district", county) == county):
+            return None
+        return {"district": county}
+
+    return convert
+
+
+def animal(tools: Tools) -> Convert:
+    """PID-35 and PID-36 as the extension patient-animal.
+
+    >>> from segue.mapping.functions import example
+    >>> example("animal", "L-80700^Dog")["extension"][0]["url"]
+    'species'
+    """
+    concept = codeable_concept(tools)
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        species = concept(raw, run)
+        if species is None:
+            return None
+        parts = [{"url": "species", "valueCodeableConcept": species}]
+        if breed := concept(run.first(run.field(36)), run):
+            parts.append({"url": "breed", "valueCodeableConcept": breed})
+        return {"url": "http://hl7.org/fhir/StructureDefinition/patient-animal", "extension": parts}
+
+    return convert
+
+
+def name_display(tools: Tools) -> Convert:
+    """XPN: a Reference that says no more than a name.
+
+    >>> from segue.mapping.functions import example
+    >>> example("name_display", "DOE^JOHN")
+    {'display': 'JOHN DOE'}
+    """
+    name = DATATYPES["XPN_text"](tools)
+
+    def convert(raw: str, run: Run) -> dict[str, str] | None:
+        text = name(raw, run)
+        return {"display": text} if text else None
 
     return convert
 
@@ -127,6 +203,8 @@ def contact(tools: Tools) -> Convert:
     company = organization(tools)
     relation = tools.tables.get("HL70131_ContactRole")
 
+    genders = tools.codes("HL70001_AdministrativeGender")
+
     def convert(raw: str, run: Run) -> dict[str, Any] | None:
         made: dict[str, Any] = {}
         role = run.first(run.field(7)) or run.first(run.field(3))
@@ -136,23 +214,32 @@ def contact(tools: Tools) -> Convert:
                 first = {**kind["coding"][0], "system": relation.system}
                 kind = {**kind, "coding": [first]}
             made["relationship"] = [kind]
-        if who := name(run.first(raw), run):
+        person = run.first(run.field(2)) or run.first(run.field(30))
+        if not run.fields:
+            person = run.first(raw)
+        if who := name(person, run):
             made["name"] = who
         phones = [
             p
-            for n in (5, 6)
+            for n in (5, 6, 31, 40, 41)
             for one in run.field(n).split(run.repetition)
             if one and (p := phone(one, run))
         ]
         if phones:
             made["telecom"] = phones
-        where = run.first(run.field(4))
+        where = run.first(run.field(4)) or run.first(run.field(32))
         if where and (home := place(where, run)):
             made["address"] = home
+        if gender := genders.get(run.part(run.parts(run.field(15)), 1)):
+            made["gender"] = gender
         firm = run.first(run.field(13))
-        if firm and (who := company(firm, run)):
-            made["organization"] = who
-        return made if set(made) - {"relationship"} else None
+        if firm and (works_for := company(firm, run)):
+            made["organization"] = works_for
+        if not set(made) - {"relationship", "gender"}:
+            return None
+        if period := period_of(run, run.field(8), run.field(9)):
+            made["period"] = period
+        return made
 
     return convert
 

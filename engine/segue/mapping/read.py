@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from segue.mapping.fields import CompileError, compile_key
+from segue.mapping.fields import CompileError, compile_key, fields_of_key
 from segue.mapping.language import (
     FIELD,
     GIVES,
@@ -244,8 +244,8 @@ def _read_key(document: Document, value: Any, known: SegmentMap) -> list[list[st
     for parts in alternatives:
         texts = _texts(document, parts, ("key",))
         for text in texts:
-            for path in text.partition(" as ")[0].split("|"):
-                _check_field(document, path.strip(), ("key",))
+            for path in fields_of_key(text):
+                _check_field(document, path, ("key",))
         key.append(texts)
     if not document.faults:
         try:

@@ -1,10 +1,11 @@
 """Named functions for the visit: participants, places, diagnoses, procedures."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
-from segue.mapping.datatypes import codeable_concept, period_of
-from segue.mapping.directory import location, practitioner, practitioner_role
-from segue.mapping.tables import NOTHING, Convert, Tools, system_uri, through
+from segue.mapping.datatypes import DATATYPES, codeable_concept
+from segue.mapping.directory import location, practitioner
+from segue.mapping.tables import NOTHING, Convert, Tools, system_uri
 from segue.mapping.values import Run
 
 PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
@@ -27,71 +28,6 @@ def participant(tools: Tools, *, type: str, display: str | None = None) -> Conve
     def convert(raw: str, run: Run) -> dict[str, Any] | None:
         individual = person(raw, run)
         return {"type": kind, "individual": individual} if individual else None
-
-    return convert
-
-
-def role_practitioner(tools: Tools, *, provider: int, organization: int, phone: int) -> Convert:
-    """ROL-4 or PRT-5: a reference to the Practitioner; also makes the PractitionerRole.
-
-    The options are the numbers of the fields that say what the practitioner is, for
-    whom, and how to reach the practitioner there.
-
-    >>> from segue.mapping.functions import example
-    >>> fields = {"provider": 9, "organization": 14, "phone": 12}
-    >>> example("role_practitioner", "77^ATT^AMY", **fields)["display"]
-    'AMY ATT'
-    """
-    person, note = practitioner(tools), practitioner_role(tools)
-
-    def convert(raw: str, run: Run) -> dict[str, Any] | None:
-        who = person(raw, run)
-        if who is not None:
-            note(who, run.field(provider), run.field(organization), run.field(phone), run)
-        return who  # type: ignore[no-any-return]
-
-    return convert
-
-
-def role_participant(
-    tools: Tools,
-    *,
-    role: int,
-    start: int,
-    end: int,
-    provider: int,
-    organization: int,
-    phone: int,
-) -> Convert:
-    """ROL-4 or PRT-5 as an Encounter participant, with role, start and end of its fields.
-
-    Also makes the PractitionerRole, as `role_practitioner` does.
-
-    >>> from segue.mapping.functions import example
-    >>> fields = {"role": 3, "start": 5, "end": 6, "provider": 9, "organization": 14, "phone": 12}
-    >>> made = example("role_participant", "77^ATT^AMY", **fields)
-    >>> made["individual"]["display"]
-    'AMY ATT'
-    """
-    person = role_practitioner(tools, provider=provider, organization=organization, phone=phone)
-    types = tools.tables.get("HL70443_ParticipationType")
-    kind = through(types, tools, "keep", "CodeableConcept", None) if types else None
-
-    def convert(raw: str, run: Run) -> dict[str, Any] | None:
-        individual = person(raw, run)
-        if individual is None:
-            return None
-        made: dict[str, Any] = {"individual": individual}
-        sent = run.first(run.field(role))
-        type_ = kind(sent, run) if kind and sent else None
-        if type_ is None and sent:
-            type_ = {"text": run.part(run.parts(sent), 2) or run.part(run.parts(sent), 1)}
-        if type_:
-            made["type"] = [type_]
-        period = period_of(run, run.field(start), run.field(end))
-        if period:
-            made["period"] = period
-        return made
 
     return convert
 
@@ -196,6 +132,48 @@ def performer(tools: Tools, *, code: str | None = None, display: str | None = No
             if display:
                 coding["display"] = display
             made["function"] = {"coding": [coding]}
+        return made
+
+    return convert
+
+
+def procedure_time(tools: Tools) -> Convert:
+    """PR1-5 as performed[x]: a Period where PR1-7 says how many minutes it took.
+
+    >>> from segue.mapping.functions import example
+    >>> example("procedure_time", "20260705")
+    ('DateTime', '2026-07-05')
+    """
+
+    def convert(raw: str, run: Run) -> tuple[str, Any] | None:
+        start = run.moment(raw)
+        if start is None:
+            return None
+        minutes = run.part(run.parts(run.field(7)), 1)
+        if not (start.has_time and minutes.isdigit() and int(minutes)):
+            return "DateTime", start.text
+        end = datetime.fromisoformat(start.text) + timedelta(minutes=int(minutes))
+        return "Period", {"start": start.text, "end": end.isoformat()}
+
+    return convert
+
+
+def sent_episode(tools: Tools) -> Convert:
+    """PV1-54 as a reference to the sender's own EpisodeOfCare, by its number; PV1-53 names it.
+
+    >>> from segue.mapping.functions import example
+    >>> example("sent_episode", "E7")["identifier"]["value"]
+    'E7'
+    """
+    number = DATATYPES["CX"](tools)
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        identifier = number(raw, run)
+        if identifier is None:
+            return None
+        made: dict[str, Any] = {"type": "EpisodeOfCare", "identifier": identifier}
+        if text := run.text(run.field(53)):
+            made["display"] = text
         return made
 
     return convert

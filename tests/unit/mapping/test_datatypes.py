@@ -28,6 +28,11 @@ NEEDS = {
     "extension": {"url": "urn:x", "value": "valueString"},
     "coverage_class": {"type": "plan"},
     "label": {"code": "R"},
+    "team_member": {"role": 3, "start": 5, "end": 6, "organization": 14, "action": 2},
+    "role_performer": {"role": 3, "organization": 14, "action": 2},
+    "subscriber": {"map": "X"},
+    "numbered": {"type": "MC"},
+    "coded_component": {"code": "1", "display": "x"},
 }
 ALL = {**DATATYPES, **FUNCTIONS}
 SENT = st.text(alphabet='^&~\\|" .-+0123456789ABYNSZé', max_size=40)
