@@ -8,7 +8,7 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class HttpSettings:
     listen: Address = Address("127.0.0.1", 8080)
     base_url: str | None = None
     tokens: Path | None = None
+    delete_referenced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,7 +373,7 @@ class _Reader:
         return settings
 
     def http(self, node: Any) -> HttpSettings:
-        keys = self.mapping(node, "http", ("listen", "base_url", "tokens"))
+        keys = self.mapping(node, "http", ("listen", "base_url", "tokens", "delete_referenced"))
         values: dict[str, Any] = {}
         if "listen" in keys:
             values["listen"] = self.address(keys["listen"], "http.listen")
@@ -381,6 +382,10 @@ class _Reader:
         if "tokens" in keys:
             tokens = self.optional(keys["tokens"], "http.tokens")
             values["tokens"] = self.base / tokens if tokens else None
+        if "delete_referenced" in keys:
+            values["delete_referenced"] = self.boolean(
+                keys["delete_referenced"], "http.delete_referenced"
+            )
         return HttpSettings(**values)
 
     def kept(self, node: Any) -> KeepSettings:
@@ -567,7 +572,7 @@ class _Reader:
         if text := self.environment.get("SEGUE_HTTP_PORT"):
             http: HttpSettings = values.get("http", HttpSettings())
             listen = Address(http.listen.host, self.port(text, "SEGUE_HTTP_PORT"))
-            found["http"] = HttpSettings(listen, http.base_url, http.tokens)
+            found["http"] = replace(http, listen=listen)
         if text := self.environment.get("SEGUE_MLLP_PORT"):
             port = self.port(text, "SEGUE_MLLP_PORT")
             feeds: dict[str, FeedSettings] = dict(values["feeds"])

@@ -297,7 +297,7 @@ def test_a_transaction_touches_each_resource_once(api: Api, entries: Any) -> Non
                 "type": "transaction",
                 "entry": [{"request": {"method": "PATCH", "url": "Basic/1"}, "resource": {}}],
             },
-            405,
+            400,
         ),
     ],
 )

@@ -1,11 +1,12 @@
 """The ASGI application: mounts every face of the engine and turns errors into outcomes."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
 
 from segue.api import engine as engine_surface
 from segue.api import fhir as fhir_surface
@@ -46,11 +47,13 @@ def build(
         summary="Take one ER7 message (or batch) and answer with its acknowledgement",
         response_class=Response,
     )
-    for route in fhir_surface.routes(face, tokens):
-        app.router.routes.append(route)
+    fhir_routes = fhir_surface.routes(face, tokens)
+    app.router.routes += fhir_routes
+    options = Route("/fhir{rest:path}", _options(fhir_routes), methods=["OPTIONS"])
+    app.router.routes.append(options)
     app.add_exception_handler(FhirError, _outcome)
     app.add_exception_handler(404, _not_found)
-    app.add_exception_handler(405, _not_allowed)
+    app.add_exception_handler(405, _not_allowed(fhir_routes))
     app.add_exception_handler(Exception, _broken)
     return app
 
@@ -75,12 +78,43 @@ async def _not_found(request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": getattr(error, "detail", "no such path")}, 404)
 
 
-async def _not_allowed(request: Request, _error: Exception) -> Response:
-    if request.url.path.startswith("/fhir"):
-        return refusal(
-            fhir_error("not-allowed", "not-supported", f"{request.method} is not done here")
-        )
-    return JSONResponse({"detail": "method not allowed"}, 405)
+def _methods(found: Sequence[Route], request: Request) -> str:
+    """The methods that a path below /fhir knows, as `Allow` lists them."""
+    known: set[str] = set()
+    for route in found:
+        match, _ = route.matches(request.scope)
+        if match is not Match.NONE:
+            known |= route.methods or set()
+    return ", ".join(sorted(known | {"OPTIONS"})) if known else ""
+
+
+def _options(found: Sequence[Route]) -> Callable[[Request], Awaitable[Response]]:
+    async def options(request: Request) -> Response:
+        allowed = _methods(found, request)
+        if not allowed:
+            return await _not_found(request, Exception())
+        return Response(status_code=204, headers={"Allow": allowed})
+
+    return options
+
+
+def _not_allowed(
+    found: Sequence[Route],
+) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def not_allowed(request: Request, error: Exception) -> Response:
+        if not request.url.path.startswith("/fhir"):
+            return JSONResponse(
+                {"detail": "method not allowed"}, 405, getattr(error, "headers", None)
+            )
+        allowed = _methods(found, request)
+        if not allowed:
+            return await _not_found(request, error)
+        text = f"{request.method} is not done here: {allowed} are"
+        answer = refusal(fhir_error("not-allowed", "not-supported", text))
+        answer.headers["Allow"] = allowed
+        return answer
+
+    return not_allowed
 
 
 async def _broken(request: Request, error: Exception) -> Response:

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from segue.api.authentication import Tokens
-from segue.api.exchange import MAX_BODY
+from segue.api.negotiation import bounded
 from segue.fhir.outcomes import fhir_error
 from segue.pipeline.receive import NotDurable
 
@@ -35,9 +35,7 @@ async def receive(
     if intake is None:
         known = ", ".join(sorted(feeds)) or "none"
         raise fhir_error("not-found", "not-found", f"no http feed {feed!r}; http feeds: {known}")
-    body = await request.body()
-    if len(body) > MAX_BODY:
-        raise fhir_error("too-large", "too-long", f"bodies are limited to {MAX_BODY} bytes")
+    body = await bounded(request)
     try:
         ack = await intake(body)
     except NotDurable as error:

@@ -10,18 +10,15 @@ from urllib.parse import quote, urlencode
 
 from segue.api.exchange import body_of
 from segue.fhir import canonical
+from segue.fhir.definitions import Definitions
 from segue.fhir.search import query as queries
 from segue.fhir.search.parameters import parameter
 from segue.fhir.search.query import Query
+from segue.fhir.subset import Subset
 from segue.pipeline.identities import namesakes
 from segue.store.reader import Reader
 from segue.store.records import StoredVersion
 from segue.store.search import Searcher
-
-_SUBSETTED = {
-    "system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
-    "code": "SUBSETTED",
-}
 
 
 def parse(
@@ -67,11 +64,12 @@ def _widened(reader: Reader, type_: str, name: str, value: str, root: str) -> st
     return ",".join(found)
 
 
-def search(reader: Reader, query: Query, root: str) -> str:
+def search(reader: Reader, query: Query, root: str, definitions: Definitions) -> str:
     """Run a search and give the searchset Bundle as text.
 
-    Matches are spliced in as stored, without being parsed.
+    Whole matches are spliced in as stored, without being parsed.
     """
+    view = Subset.of(query.used)
     searcher = Searcher(reader.session)
     page = searcher.page(query)
     head: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
@@ -82,10 +80,11 @@ def search(reader: Reader, query: Query, root: str) -> str:
         used = [*query.used, ("_cursor", page.next)]
         link.append({"relation": "next", "url": _url(root, query, used)})
     head["link"] = link
-    entries = [_entry(root, stored, query, "match") for stored in page.items]
+    entries = [_entry(root, stored, view, definitions, "match") for stored in page.items]
     if query.include or query.revinclude:
         entries += [
-            _entry(root, stored, None, "include") for stored in searcher.included(query, page.items)
+            _entry(root, stored, None, definitions, "include")
+            for stored in searcher.included(query, page.items)
         ]
     text = canonical.dumps(head)
     if not entries:
@@ -98,23 +97,11 @@ def _url(root: str, query: Query, used: Sequence[tuple[str, str]]) -> str:
     return f"{root}/{query.type}" + (f"?{asked}" if asked else "")
 
 
-def _entry(root: str, stored: StoredVersion, query: Query | None, mode: str) -> str:
+def _entry(
+    root: str, stored: StoredVersion, view: Subset | None, definitions: Definitions, mode: str
+) -> str:
     body = body_of(stored)
-    if query is not None and query.elements:
-        body = subset(body, query.elements)
+    if view is not None:
+        body = canonical.dumps(view.apply(canonical.loads(body), definitions))
     url = f"{root}/{stored.key.type}/{quote(stored.key.id)}"
     return f'{{"fullUrl":"{url}","resource":{body},"search":{{"mode":"{mode}"}}}}'
-
-
-def subset(body: str, elements: Iterable[str]) -> str:
-    """Only some elements of a resource, tagged SUBSETTED.
-
-    Source: https://hl7.org/fhir/R4/search.html#elements
-    """
-    resource = canonical.loads(body)
-    keep = {"resourceType", "id", "meta", *elements}
-    small = {k: v for k, v in resource.items() if k in keep or k.lstrip("_") in keep}
-    meta = dict(small.get("meta", {}))
-    meta["tag"] = [*meta.get("tag", []), _SUBSETTED]
-    small["meta"] = meta
-    return canonical.dumps(small)

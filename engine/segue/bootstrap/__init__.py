@@ -301,6 +301,7 @@ def build_hub(settings: Settings, found: Opened, new: NewId = new_id) -> Hub:
         clock=found.clock,
         new_id=new,
         stages=Stages(every=8),
+        delete_referenced=settings.http.delete_referenced,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 from segue.fhir.outcomes import FhirError, fhir_error
+from segue.fhir.patch import Patch, patch_in
 from segue.fhir.references import rewrite
 from segue.model.identity import ResourceKey
 from segue.model.issues import Issue
@@ -34,6 +35,7 @@ class Entry:
         id: logical id of the URL, None for a type-level or conditional one.
         query: decoded parameters of a conditional URL or a search.
         rest: what follows the id (`_history/2`, `$everything`), else "".
+        patch: what a PATCH is to do.
     """
 
     index: int
@@ -47,6 +49,8 @@ class Entry:
     if_match: str | None = None
     if_none_match: str | None = None
     if_none_exist: str | None = None
+    if_modified_since: str | None = None
+    patch: Patch | None = None
 
 
 def entries(bundle: dict[str, Any]) -> list[Entry]:
@@ -75,7 +79,7 @@ def _entry(index: int, entry: dict[str, Any]) -> Entry:
     path, _, query = url.partition("?")
     type_, _, rest = path.strip("/").partition("/")
     id_, _, rest = rest.partition("/")
-    if type_.startswith("$") and not id_:
+    if type_.startswith(("$", "_")) and not id_:
         type_, id_ = "", type_
     if (type_ and not _TYPE.fullmatch(type_)) or (
         id_ and not id_.startswith(("_", "$")) and not _ID.fullmatch(id_)
@@ -84,8 +88,15 @@ def _entry(index: int, entry: dict[str, Any]) -> Entry:
         raise fhir_error("incorrect", "value", text, f"{where}.request.url")
     if id_.startswith(("_", "$")):
         id_, rest = "", f"{id_}/{rest}".rstrip("/")
-    if method in ("POST", "PUT") and "resource" not in entry and not rest.startswith("$"):
+    needed = method in ("POST", "PUT", "PATCH") and not rest.startswith("$")
+    if needed and "resource" not in entry:
         raise fhir_error("incorrect", "required", f"{method} needs a resource", where)
+    patch = None
+    if method == "PATCH":
+        try:
+            patch = patch_in(entry["resource"])
+        except FhirError as error:
+            raise at_entry(error, index) from None
     return Entry(
         index,
         method,
@@ -98,6 +109,8 @@ def _entry(index: int, entry: dict[str, Any]) -> Entry:
         request.get("ifMatch"),
         request.get("ifNoneMatch"),
         request.get("ifNoneExist"),
+        request.get("ifModifiedSince"),
+        patch,
     )
 
 

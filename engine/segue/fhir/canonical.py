@@ -58,6 +58,11 @@ def dumps(resource: Any) -> str:
     return _encode(resource).decode()
 
 
+def indented(text: bytes) -> bytes:
+    """The same JSON for people to read; numbers keep their digits."""
+    return msgspec.json.format(text, indent=2)
+
+
 def canonical_json(resource: Resource) -> str:
     """The text that is stored: sorted names, no white space, no version.
 

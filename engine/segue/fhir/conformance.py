@@ -6,12 +6,14 @@ Source: https://hl7.org/fhir/R4/capabilitystatement.html
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from segue.fhir.patch import FORMATS
 from segue.fhir.search.parameters import parameters_of
 
 INTERACTIONS = (
     "read",
     "vread",
     "update",
+    "patch",
     "delete",
     "history-instance",
     "history-type",
@@ -86,7 +88,8 @@ def capability_statement(
         "software": {"name": "Segue", "version": version},
         "implementation": {"description": "Segue", "url": base_url},
         "fhirVersion": "4.0.1",
-        "format": ["application/fhir+json"],
+        "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
+        "patchFormat": list(FORMATS),
         "rest": [rest],
     }
 
@@ -108,7 +111,8 @@ def _resource(
         "updateCreate": True,
         "conditionalCreate": True,
         "conditionalUpdate": True,
-        "conditionalDelete": "single",
+        "conditionalRead": "full-support",
+        "conditionalDelete": "multiple",
     }
     includes = [f"{type_}:{p.code}" for p in known if p.kind == "reference"]
     if includes:

@@ -84,3 +84,25 @@ def is_true(
 ) -> bool:
     """Whether an expression yields true (an empty collection is not true)."""
     return evaluate(resource, expression, variables) == [True]
+
+
+def nodes(resource: dict[str, Any], expression: str) -> list[Any]:
+    """The very objects of a resource that an expression selects, not copies.
+
+    Raises:
+        FhirPathError: it cannot be parsed or evaluated.
+
+    >>> patient = {"resourceType": "Patient", "name": [{"use": "usual"}]}
+    >>> nodes(patient, "Patient.name.first()")[0] is patient["name"][0]
+    True
+    """
+    import fhirpathpy
+    from fhirpathpy.models import models
+
+    _check_syntax(expression)
+    try:
+        found = fhirpathpy.evaluate(resource, expression, {}, models["r4"], {"returnRawData": True})
+    except Exception as error:
+        message = f"FHIRPath: {type(error).__name__}"
+        raise FhirPathError(message) from error
+    return [getattr(node, "data", node) for node in found]

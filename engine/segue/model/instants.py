@@ -51,6 +51,15 @@ def instant_of(us: int) -> datetime:
     return _EPOCH + timedelta(microseconds=us)
 
 
+def rfc3339_us(us: int) -> str:
+    """RFC 3339 in UTC with microseconds: in `lastUpdated` the commit order is visible.
+
+    >>> rfc3339_us(1500000)
+    '1970-01-01T00:00:01.500000Z'
+    """
+    return instant_of(us).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def rfc3339(us: int) -> str:
     """RFC 3339 in UTC with milliseconds, as all of Segue's JSON shows instants.
 

@@ -4,19 +4,24 @@ from collections.abc import Iterable
 from typing import Any
 
 from segue.fhir.bundles import Entry, resolve_conditional
+from segue.fhir.canonical import loads, splice_meta
 from segue.fhir.outcomes import FhirError, fhir_error
 from segue.fhir.references import parse_reference, rewrite, walk_references
 from segue.model.changes import Head
 from segue.model.identity import ResourceKey, stable_id
+from segue.model.instants import rfc3339_us
 from segue.pipeline import evidence
 from segue.pipeline.charts import Chart
 from segue.pipeline.identities import UNNAMED, Authorities, Identified, identify, visit_keys
 from segue.pipeline.speaker import Speaker
 from segue.pipeline.targets import (
+    MOST_DELETED,
     Resource,
     Target,
     check_id,
+    check_match,
     condition,
+    deletes_many,
     look_up,
     matches,
     several,
@@ -164,10 +169,8 @@ class Addresses:
     def _target(self, entry: Entry, new_id: str) -> Target:
         if entry.method in ("GET", "HEAD"):
             return Target(entry, "read")
-        if entry.method == "PATCH":
-            raise fhir_error("not-allowed", "not-supported", "PATCH is not done here: use PUT")
         if entry.rest:
-            raise fhir_error("not-allowed", "not-supported", f"{entry.method} of {entry.rest}")
+            raise fhir_error("not-allowed", "not-supported", f"{entry.method} of {entry.rest[:60]}")
         query = condition(entry, self.base)
         found: ResourceKey | None = None
         asked = ""
@@ -176,13 +179,20 @@ class Addresses:
             if entry.method == "POST" and asked in self._conditions:
                 return Target(entry, "found", self._conditions[asked].key)
             keys = matches(self.draft, query)
+            if deletes_many(entry):
+                return self._deleted(entry, keys)
             if len(keys) > 1:
                 raise several(entry)
             found = keys[0] if keys else None
         if entry.method == "DELETE":
             key = found if query is not None else ResourceKey(entry.type, entry.id or "")
             there = key is not None and self.head(key) is not None
+            if key is not None and not there:
+                check_match(entry, None)
             return Target(entry, "delete" if there else "nothing", key)
+        if entry.method == "PATCH":
+            key = found if query is not None else ResourceKey(entry.type, entry.id or "")
+            return self._patched(entry, key)
         if entry.method == "PUT":
             check_id(entry)
             return self._updated(entry, found, new_id)
@@ -191,6 +201,35 @@ class Addresses:
         made = self._created(entry, new_id)
         if query is not None:
             self._conditions[asked] = made
+        return made
+
+    def _deleted(self, entry: Entry, keys: list[ResourceKey]) -> Target:
+        """The targets of a conditional delete of all that it selects."""
+        if len(keys) > MOST_DELETED:
+            text = f"more than {MOST_DELETED} {entry.type} meet the condition: delete fewer at once"
+            raise fhir_error("precondition", "too-costly", text)
+        self.load(keys)
+        self.targets += [Target(entry, "delete", key) for key in keys[1:]]
+        return Target(entry, "delete" if keys else "nothing", keys[0] if keys else None)
+
+    def _patched(self, entry: Entry, key: ResourceKey | None) -> Target:
+        """The target of a patch: from here on, an update by what it makes of the resource."""
+        head = self.head(key) if key is not None else None
+        if key is None or head is None:
+            name = key.reference if key is not None else f"{entry.type} that meets the condition"
+            raise fhir_error("not-found", "not-found", f"there is no {name}")
+        check_match(entry, head)
+        if head.deleted:
+            raise fhir_error("gone", "deleted", f"{key.reference} was deleted")
+        stored = self.draft.reader.bodies([key])[key]
+        assert stored.body is not None
+        assert entry.patch is not None
+        # Patches speak of what a read shows, the version among it.
+        shown = loads(splice_meta(stored.body, stored.version, rfc3339_us(stored.at)))
+        resource = entry.patch.apply(shown, self.hub.gate.definitions)
+        made = Target(entry, "update", key, resource)
+        self._identify(made)
+        self._known(made)
         return made
 
     def _created(self, entry: Entry, new_id: str) -> Target:

@@ -48,6 +48,7 @@ class Hub:
         turn: held by a writer of this process that others were too often faster than.
         charts: recently used persons; directory: recently written directory rows.
         numbers: fresh ones, for persons and resources.
+        delete_referenced: whether clients may delete what others of theirs refer to.
         rules_digest: of protocols and setting; a change makes all care anew.
     """
 
@@ -67,6 +68,7 @@ class Hub:
     stages: Stages = field(default_factory=Stages)
     turn: Lock = field(default_factory=Lock)
     rules_digest: bytes = b""
+    delete_referenced: bool = False
     numbers: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:

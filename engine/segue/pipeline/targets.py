@@ -24,7 +24,13 @@ from segue.store.search import Searcher
 Resource = dict[str, Any]
 Action = Literal["create", "update", "found", "delete", "nothing", "read"]
 
-_ETAG = re.compile(r'(?:W/)?"?(\d+)"?\Z')
+MULTIPLE = "conditionalDelete"
+"""Parameter of a conditional delete; `multiple` deletes all that meet the condition."""
+
+MOST_DELETED = 1_000
+"""Resources that one conditional delete may delete."""
+
+_ETAG = re.compile(r'(?:W/)?"?([0-9]{1,9})"?\Z')
 _ID = re.compile(r"[A-Za-z0-9.\-]{1,64}\Z")
 
 
@@ -50,21 +56,24 @@ class Target:
     restated: bool = False
 
 
-def version_of(tag: str | None, header: str) -> int | None:
-    """The version that an ETag names; None where there is none, or `*`.
+def versions_of(tags: str, header: str) -> frozenset[int] | None:
+    """The versions that a list of ETags names; None for `*`.
 
     Raises:
-        FhirError: 400; it is none of ours.
+        FhirError: 400; one is none of ours.
 
-    >>> version_of('W/"3"', "If-Match")
-    3
+    >>> sorted(versions_of('W/"3", W/"4"', "If-Match"))
+    [3, 4]
     """
-    if tag is None or tag.strip() == "*":
+    if tags.strip() == "*":
         return None
-    match = _ETAG.match(tag.strip())
-    if match is None:
-        raise fhir_error("incorrect", "value", f'{header}: expected W/"version"')
-    return int(match.group(1))
+    found = set()
+    for tag in tags.split(","):
+        match = _ETAG.match(tag.strip())
+        if match is None:
+            raise fhir_error("incorrect", "value", f'{header}: expected W/"version"')
+        found.add(int(match.group(1)))
+    return frozenset(found)
 
 
 def condition(entry: Entry, base: str | None) -> Query | None:
@@ -76,15 +85,16 @@ def condition(entry: Entry, base: str | None) -> Query | None:
     if entry.method == "POST" and entry.if_none_exist is not None:
         text = entry.if_none_exist.partition("?")[2] or entry.if_none_exist
         pairs = parse_qsl(text, keep_blank_values=True)
-    elif entry.method in ("PUT", "DELETE") and entry.id is None:
-        pairs = list(entry.query)
+    elif entry.method in ("PUT", "PATCH", "DELETE") and entry.id is None:
+        pairs = [pair for pair in entry.query if pair[0] != MULTIPLE]
     else:
         return None
     if not pairs:
         raise fhir_error(
             "incorrect", "required", f"{entry.method} needs an id, or a search that selects"
         )
-    query = parse(entry.type, pairs, strict=True, base=base, default_count=2)
+    most = MOST_DELETED + 1 if deletes_many(entry) else 2
+    query = parse(entry.type, pairs, strict=True, base=base, default_count=most, most=most)
     if not query.conditions:
         raise fhir_error(
             "precondition",
@@ -100,10 +110,15 @@ def lock_of(entry: Entry, base: str | None) -> int | None:
     return None if query is None else lock_number(query)
 
 
+def deletes_many(entry: Entry) -> bool:
+    """Whether a conditional delete is to delete all that meet its condition."""
+    return entry.method == "DELETE" and (MULTIPLE, "multiple") in entry.query
+
+
 def matches(draft: Draft, query: Query) -> list[ResourceKey]:
-    """The first two resources that meet a query, as the draft's snapshot has them."""
+    """The first resources that meet a query, as the draft's snapshot has them."""
     page = Searcher(draft.reader.session).page(query)
-    return [stored.key for stored in page.items[:2]]
+    return [stored.key for stored in page.items]
 
 
 def look_up(draft: Draft, type_: str, text: str, base: str | None) -> list[ResourceKey]:
@@ -122,6 +137,8 @@ def check_type(entry: Entry, types: frozenset[str]) -> None:
     """
     if entry.type not in types:
         raise fhir_error("not-found", "not-supported", f"there is no resource type {entry.type!r}")
+    if entry.method == "PATCH" and entry.patch is None:
+        raise fhir_error("incorrect", "required", "PATCH needs a patch")
     if entry.method not in ("POST", "PUT"):
         return
     resource = entry.resource
@@ -151,22 +168,23 @@ def check_id(entry: Entry) -> None:
 
 
 def check_match(entry: Entry, head: Head | None) -> None:
-    """Judge `If-Match` and `If-None-Match: *` against what is stored.
+    """Judge `If-Match` and `If-None-Match` against what is stored.
 
     Raises:
-        FhirError: 412; 410 for a version of what was deleted meanwhile.
+        FhirError: 412.
     """
     there = head is not None and not head.deleted
-    if entry.if_none_match is not None and entry.method == "PUT" and there:
-        if entry.if_none_match.strip() != "*":
-            raise fhir_error("incorrect", "value", "If-None-Match of an update: only * is known")
-        raise fhir_error("precondition", "conflict", "If-None-Match: *, but the resource exists")
+    if entry.if_none_match is not None and there and head is not None:
+        named = versions_of(entry.if_none_match, "If-None-Match")
+        if named is None or head.version in named:
+            text = f"If-None-Match: {entry.if_none_match[:40]}, but the resource exists"
+            raise fhir_error("precondition", "conflict", text)
     if entry.if_match is None:
         return
-    wanted = version_of(entry.if_match, "If-Match")
+    wanted = versions_of(entry.if_match, "If-Match")
     if not there:
         raise fhir_error("precondition", "conflict", "If-Match: the resource does not exist")
-    if wanted is not None and head is not None and wanted != head.version:
+    if wanted is not None and head is not None and head.version not in wanted:
         raise fhir_error(
             "precondition",
             "conflict",

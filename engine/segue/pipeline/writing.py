@@ -25,6 +25,7 @@ from segue.pipeline.facts import pack, pack_value
 from segue.pipeline.fan_out import Change
 from segue.pipeline.identities import Identified, elements_of, fact_of, name_of
 from segue.pipeline.record import Recorder
+from segue.pipeline.referrers import referrers, refers
 from segue.pipeline.refold import Affected, add_fact, project
 from segue.pipeline.speaker import Speaker
 from segue.pipeline.targets import Resource, Target, check_match
@@ -168,9 +169,29 @@ class Writing:
         if key.type == "Patient" and chart is not None:
             self._forget(key, chart)
         stored = self.draft.bodies([key]).get(key)
+        if not self.hub.delete_referenced:
+            self._check_referrers(key)
         self._store(deletion(key, head, chart.pk if chart else None), chart, stored)
         if chart is not None:
             self._withdraw(key, chart)
+
+    def _check_referrers(self, key: ResourceKey) -> None:
+        """Let a delete pass that leaves no reference without its target.
+
+        Raises:
+            FhirError: 409.
+        """
+        here = {target.key for target in self._those("create", "update", "delete") if target.key}
+        still = {
+            target.key
+            for target in self._those("create", "update")
+            if target.key and target.key != key and refers(target.resource or {}, key)
+        }
+        found = [*sorted(still), *referrers(self.draft, key, here)]
+        if found:
+            named = ", ".join(other.reference for other in found[:3])
+            text = f"{key.reference} is still referred to by {named}"
+            raise fhir_error("conflict", "conflict", text)
 
     def _forget(self, key: ResourceKey, chart: Chart) -> None:
         """Forget a Patient whom nobody but clients knows, and of whom nothing else is stored.

@@ -194,6 +194,18 @@ class Reader:
         row = self.session.row(f"{_CURRENT} WHERE r.type = ? AND r.id = ?", (type_, id_))
         return stored(row) if row else None
 
+    def clients_with(self, hashes: Collection[int], limit: int) -> list[ResourceKey]:
+        """Resources that clients stored and whose index has one of these hashes."""
+        if not hashes:
+            return []
+        where, params = self.session.among(("t.hash",), [(number,) for number in hashes])
+        rows = self.session.rows(
+            "SELECT DISTINCT r.type, r.id FROM search_token t JOIN resource r ON r.pk = t.resource "
+            f"WHERE {where} AND r.kind = ? AND r.deleted = 0 ORDER BY r.type, r.id LIMIT ?",
+            [*params, KINDS["client"], limit],
+        )
+        return [ResourceKey(*row) for row in rows]
+
     def vread(self, type_: str, id_: str, version: int) -> StoredVersion | None:
         """One version of a resource."""
         row = self.session.row(
@@ -284,6 +296,7 @@ class Reader:
         *,
         before: int | None = None,
         since: int | None = None,
+        span: tuple[int, int] | None = None,
         limit: int = 100,
     ) -> Page[StoredVersion]:
         """Versions in reverse commit order, of a resource, of a type, or of all.
@@ -295,6 +308,7 @@ class Reader:
             id_: logical id in it.
             before: the `next` of the page before.
             since: only versions committed at or after this instant (µs).
+            span: only versions that were current at some instant of [from, to) (µs).
             limit: how many at most.
         """
         where, params = ["1 = 1"], list[object]()
@@ -302,9 +316,17 @@ class Reader:
             if value is not None:
                 where.append(sql)
                 params.append(value)
+        if span is not None:
+            where.append(
+                "c.at < ? AND NOT EXISTS (SELECT 1 FROM version n JOIN commits d "
+                f"ON d.tx = n.id >> {ORDINAL_BITS} WHERE n.resource = v.resource "
+                "AND n.version = v.version + 1 AND d.at <= ?)"
+            )
+            params += [span[1], span[0]]
         # The count leaves out what it does not need: it has to see every version.
         joins = "" if type_ is None else "JOIN resource r ON r.pk = v.resource "
-        joins += "" if since is None else f"JOIN commits c ON c.tx = v.id >> {ORDINAL_BITS} "
+        timeless = since is None and span is None
+        joins += "" if timeless else f"JOIN commits c ON c.tx = v.id >> {ORDINAL_BITS} "
         total = self.session.row(
             f"SELECT count(*) FROM version v {joins}WHERE {' AND '.join(where)}", params
         )

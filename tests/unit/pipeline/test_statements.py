@@ -26,7 +26,7 @@ from segue.pipeline.identities import (
     identify,
     visit_keys,
 )
-from segue.pipeline.targets import check_id, check_match, condition, lock_of, version_of
+from segue.pipeline.targets import check_id, check_match, condition, lock_of, versions_of
 
 AUTHORITIES = Authorities([SiteRules("hospa", "HOSPA", "urn:oid:1.2.3"), SiteRules("pcpb", "PCPB")])
 NEVER = frozenset({"SS"})
@@ -284,16 +284,17 @@ def head(version: int, *, deleted: bool = False) -> Head:
     return Head(1, version, b"", b"", SearchTerms(), "client", deleted)
 
 
-@pytest.mark.parametrize("tag", ['W/"3"', '"3"', "3", ' W/"3" '])
+@pytest.mark.parametrize("tag", ['W/"3"', '"3"', "3", ' W/"3" ', 'W/"3", "3"'])
 def test_an_etag_names_a_version(tag: str) -> None:
-    assert version_of(tag, "If-Match") == 3
+    assert versions_of(tag, "If-Match") == {3}
 
 
-def test_a_star_or_nothing_names_none_and_nonsense_is_refused() -> None:
-    assert version_of("*", "If-Match") is version_of(None, "If-Match") is None
-    with pytest.raises(FhirError) as refused:
-        version_of('W/"a"', "If-Match")
-    assert refused.value.status == 400
+def test_a_star_names_any_and_nonsense_is_refused() -> None:
+    assert versions_of("*", "If-Match") is None
+    for nonsense in ('W/"a"', "", "9" * 30):
+        with pytest.raises(FhirError) as refused:
+            versions_of(nonsense, "If-Match")
+        assert refused.value.status == 400
 
 
 @pytest.mark.parametrize(
@@ -307,7 +308,9 @@ def test_a_star_or_nothing_names_none_and_nonsense_is_refused() -> None:
         ({"if_match": "*"}, None, 412),
         ({"if_none_match": "*"}, head(2), 412),
         ({"if_none_match": "*"}, head(2, deleted=True), None),
-        ({"if_none_match": 'W/"1"'}, head(2), 400),
+        ({"if_none_match": 'W/"1"'}, head(2), None),
+        ({"if_none_match": 'W/"1", W/"2"'}, head(2), 412),
+        ({"if_none_match": "never"}, head(2), 400),
     ],
 )
 def test_versions_are_judged(

@@ -27,6 +27,7 @@ from segue.fhir.search.conditions import (
 from segue.fhir.search.hashes import parameter_hash, reference_hash, token_hash
 from segue.fhir.search.parameters import Parameter, parameter, parameters, parameters_of
 from segue.fhir.search.values import folded
+from segue.fhir.subset import SUMMARIES
 
 __all__ = [
     "Condition",
@@ -171,8 +172,8 @@ class _Parser:
         elif plain in ("_include", "_revinclude"):
             self._included(name, plain, modifier, value)
         elif plain == "_summary":
-            if value not in ("count", "false"):
-                return False
+            if value not in SUMMARIES:
+                raise _refused(name, f"_summary is one of {', '.join(SUMMARIES)}")
             self.summary_count = self.summary_count or value == "count"
         elif plain == "_total":
             if value not in ("none", "estimate", "accurate"):
