@@ -71,6 +71,9 @@ crash: $(READY) ## kill -9 under load, 50 rounds
 prove: $(READY) ## the laws of the fold over 100,000 random histories
 	$(BIN)/pytest tests/unit/care -q -k law --hypothesis-profile=prove
 
+fuzz: $(READY) ## 100,000 mutations of messages: none raises, none is misread in silence
+	$(BIN)/python -m tests.support.fuzz
+
 reference: $(READY) ## write docs/reference from the code
 	$(BIN)/python -m tools.reference
 

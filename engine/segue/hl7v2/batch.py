@@ -42,7 +42,7 @@ def split(raw: bytes) -> Batch:
     >>> split(b"BHS|^~\\&\rMSH|^~\\&|A\rMSH|^~\\&|B\rBTS|2\r").messages
     [b'MSH|^~\\&|A\r', b'MSH|^~\\&|B\r']
     """
-    if raw[:3] == b"MSH" and raw.find(b"MSH", 3) < 0 and b"TS" not in raw:
+    if raw[:3] == b"MSH" and not (raw.find(b"MSH", 3) > 0 or b"TS" in raw or b"HS" in raw):
         return Batch([raw])  # nothing of a batch can be in it
     found = [(m.start(1), m.group(1)) for m in _HEADER.finditer(raw)]
     enclosed = any(name != b"MSH" for _, name in found)
@@ -54,6 +54,8 @@ def split(raw: bytes) -> Batch:
     for place, (start, name) in enumerate(found):
         end = found[place + 1][0] if place + 1 < len(found) else len(raw)
         segment = raw[start:end].rstrip(_MARKS) + b"\r"
+        if name != b"MSH" and len(segment.splitlines()) > 1:
+            _warn(batch, "batch-stray", name.decode())
         so_far = len(batch.messages)
         match name:
             case b"MSH":

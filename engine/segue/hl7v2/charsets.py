@@ -53,7 +53,10 @@ _CODECS |= {
 }
 
 _STRIP = str.maketrans("", "", " -_/.")
+_WIDE = frozenset(("utf-16", "utf-32"))
 _JAPANESE = frozenset(("ISOIR14", "ISOIR87", "ISOIR159"))
+ISO_2022 = "iso2022_jp_ext"
+"""The codec whose text holds escape characters until it is decoded."""
 _ESCAPE = 0x1B
 _C1 = bytes(range(0x80, 0xA0))
 
@@ -70,7 +73,7 @@ def codec_of(declared: str, repetition: str = "~") -> str | None:
     """
     names = [part.translate(_STRIP).upper() for part in declared.split(repetition)]
     if not _JAPANESE.isdisjoint(names):
-        return "iso2022_jp_ext"
+        return ISO_2022
     return _CODECS.get(names[0])
 
 
@@ -81,7 +84,8 @@ def decode(
 
     Order: the declared set; else UTF-8, which other text hardly ever satisfies by
     chance; else each set of `fallback`. Decoding is strict throughout, so a character
-    is never replaced. ISO 8859/1 with bytes 80–9F is read as Windows-1252, as those
+    is never replaced. UTF-16 and UTF-32 are known before MSH-18 can be read, so where it
+    names them here it is wrong. ISO 8859/1 with bytes 80–9F is read as Windows-1252, as those
     bytes are control characters that nobody sends.
 
     Returns:
@@ -89,12 +93,16 @@ def decode(
     """
     codes: list[str] = []
     codec = codec_of(declared, repetition) if declared else None
-    if raw.isascii() and not (codec == "iso2022_jp_ext" and _ESCAPE in raw):
+    if codec in _WIDE:  # such text does not begin with the three bytes MSH
+        codes.append("charset-wrong")
+        codec = declared = ""
+    if raw.isascii() and not (codec == ISO_2022 and _ESCAPE in raw):
         if declared and codec is None:
             codes.append("charset-unknown")
-        return raw.decode("ascii"), codec if codec not in (None, "ascii") else "utf-8", codes
+        return raw.decode("ascii"), codec if codec and codec != "ascii" else "utf-8", codes
     if not declared:
-        codes.append("charset-undeclared")
+        if not codes:
+            codes.append("charset-undeclared")
     elif codec is None:
         codes.append("charset-unknown")
     else:

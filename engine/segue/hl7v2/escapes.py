@@ -12,7 +12,7 @@ MOST_BLANKS: Final = 40
 """`\\.sp999\\` gives this many line ends; more would only fill memory."""
 
 # What a segment's text cannot hold: its own end, MLLP's marks and control characters.
-_CONTROLS = [*range(0x09), *range(0x0A, 0x1B), 0x1C, 0x7F]
+_CONTROLS = [*range(0x09), *range(0x0A, 0x20), 0x7F]
 
 
 def escape(text: str, separators: Separators = STANDARD) -> str:

@@ -78,9 +78,9 @@ def identify(
 'event-from-evn'))
     """
     codes = []
-    parts = [part.strip(' "') for part in message_type.split(separators.component)]
+    parts = [part.strip(' "\n') for part in message_type.split(separators.component)]
     first, second, third = (*parts, "", "", "")[:3]
-    stated = stated.split(separators.component, maxsplit=1)[0].strip(' "')
+    stated = stated.split(separators.component, maxsplit=1)[0].strip(' "\n')
     if any(part != part.upper() for part in (first, second, third)):
         codes.append("event-lower-case")
         first, second, third = first.upper(), second.upper(), third.upper()

@@ -6,7 +6,7 @@ they like, but an NK1 or a ROL after PV1 or IN1 never means the one after PID.
 Source: HL7 v2.5.1 chapter 3, message structures ADT_A01 to ADT_A61.
 """
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from segue.hl7v2.message import Message, Segment
 
@@ -27,6 +27,9 @@ _OPENS: dict[str, Section] = {
 # After a procedure or an insurance these speak of the visit again.
 _VISIT_AGAIN = frozenset(("DB1", "AL1", "IAM", "DG1", "DRG", "GT1", "ACC", "UB1", "UB2", "PDA"))
 _HEADER = frozenset(("MSH", "SFT", "UAC", "EVN", "BHS", "FHS", "DSC"))
+
+REPEATS: Final = {"ADT_A45": "MRG"}
+"""Structures that repeat a group within one patient, and the segment that opens it."""
 
 
 class Placed(NamedTuple):
@@ -101,24 +104,14 @@ class PatientGroup:
                 out.append(segment)
         return out
 
-    @property
-    def merges(self) -> list[tuple[Segment, Segment | None]]:
-        """Each MRG with the PV1 that follows it (ADT_A45 repeats the pair)."""
-        pairs: list[tuple[Segment, Segment | None]] = []
-        for segment in self.segments:
-            if segment.name == "MRG":
-                pairs.append((segment, None))
-            elif segment.name == "PV1" and pairs and pairs[-1][1] is None:
-                pairs[-1] = (pairs[-1][0], segment)
-        return pairs
-
 
 def groups(message: Message) -> list[PatientGroup]:
     r"""Take a message apart by patient: two in A17 and A24, any number in A40.
 
-    Header segments belong to nobody. What stands before the first PID (an NTE, an
-    NPU of A20) goes to its group; without any PID there is one group whose `pid` is
-    None, or none where the message is nothing but headers.
+    In a structure of `REPEATS` (A45) each repetition is a group of its own, with what
+    the patient says before the first. Header segments belong to nobody. What stands
+    before the first PID (an NTE, an NPU of A20) goes to its group; without any PID there
+    is one group whose `pid` is None, or none where there is nothing but headers.
 
     >>> m = Message(["MSH|^~\\&", "PID|1||A", "MRG|B", "PID|2||C", "MRG|D"])
     >>> [(group.pid.raw(3), group.first("MRG").raw(1)) for group in groups(m)]
@@ -127,6 +120,24 @@ def groups(message: Message) -> list[PatientGroup]:
     body = [segment for segment in message.segments if segment.name not in _HEADER]
     if not body:
         return []
+    found = _by_patient(message, body)
+    opening = REPEATS.get(message.structure)
+    return found if opening is None else [part for one in found for part in _parts(one, opening)]
+
+
+def _parts(group: PatientGroup, opening: str) -> list[PatientGroup]:
+    places = [n for n, segment in enumerate(group.segments) if segment.name == opening]
+    if len(places) <= 1:
+        return [group]
+    head, segments = group.segments[: places[0]], group.segments
+    ends = [*places[1:], len(segments)]
+    return [
+        PatientGroup(group.pid, head + segments[begin:end])
+        for begin, end in zip(places, ends, strict=True)
+    ]
+
+
+def _by_patient(message: Message, body: list[Segment]) -> list[PatientGroup]:
     patients = message.all("PID")
     if len(patients) <= 1:
         return [PatientGroup(patients[0] if patients else None, body)]

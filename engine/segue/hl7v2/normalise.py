@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from segue.hl7v2.charsets import decode
+from segue.hl7v2.charsets import ISO_2022, codec_of, decode
 from segue.hl7v2.separators import STANDARD, Separators, read_separators
 from segue.model.issues import Issue, Severity
 
@@ -73,6 +73,7 @@ WARNINGS: Final[dict[str, str]] = {
     # batches
     "batch-count": "A batch or file trailer counts otherwise than its content.",
     "batch-unclosed": "A batch or file header has no trailer, or a trailer no header.",
+    "batch-stray": "Lines after a batch segment belong to no message; they were left out.",
     "batch-empty": "The payload has batch segments and no message.",
 }
 """Every code that this floor gives to an `Issue`, with what it means."""
@@ -98,6 +99,9 @@ _REACH = 1024
 # Control characters that go; vertical tab and form feed are line ends within a field.
 _DELETED = bytes((*range(0x09), *range(0x0E, 0x1B), 0x1C, 0x7F))
 _LINE_ENDS = bytes.maketrans(b"\x0b\x0c", b"\n\n")
+# These go later, as ISO 2022 shifts by escape.
+_SHIFTS = b"\x1b\x1d\x1e\x1f"
+_LEFT_OVER = dict.fromkeys(_SHIFTS)
 _MARKS = b"\x0b\x1c\r\n \t\x00"
 _BATCH = frozenset(("FHS", "BHS", "BTS", "FTS"))
 
@@ -221,10 +225,16 @@ def read_text(
     head = payload[:_REACH].replace(b"\n", b"\r").split(b"\r", 1)[0].split(mark, 18)
     if declared is None:
         declared = head[17].decode("ascii", "ignore") if len(head) > 17 else ""
+    shifted = b"\x1b" in payload or payload.translate(None, _SHIFTS) != payload
     repetition = chr(head[1][1]) if len(head[1]) > 1 else "~"
+    if shifted and codec_of(declared, repetition) != ISO_2022:
+        payload, shifted = payload.translate(None, _SHIFTS), False
+        issues.append(warning("control-characters"))
     text, charset, codes = decode(payload, declared, repetition, charset_fallback)
     issues += [warning(code, "MSH-18") for code in codes]
     if text is not None:
+        if shifted:
+            text = text.translate(_LEFT_OVER)
         if payload[:3] != b"MSH":
             text = "MSH" + text[3:]
             issues.append(warning("lower-case-segment", "MSH"))
@@ -336,6 +346,8 @@ def _repair(lines: list[str], mark: str, issues: list[Issue]) -> list[str]:
                 break
             if name in _BATCH and line[3:4] in (mark, ""):
                 found.setdefault("batch-envelope", where)
+                if any(rest.strip() and rest[:3] not in _BATCH for rest in lines[number:]):
+                    found.setdefault("batch-stray", where)
                 break
             if not line or line.isspace():
                 blanks += 1

@@ -117,10 +117,10 @@ def _line(text: str, start: int) -> str:
 
 def _find(text: str, opening: str) -> str | None:
     start = text.find("\r" + opening)
+    if "\n" in text and (other := text.find("\n" + opening)) >= 0:
+        start = other if start < 0 else min(start, other)
     if start < 0:
-        start = text.find("\n" + opening)
-        if start < 0:
-            return None
+        return None
     return _line(text, start + 1)
 
 

@@ -7,7 +7,7 @@ import hashlib
 from functools import lru_cache, partial
 from typing import Any
 
-from segue.hl7v2.groups import groups
+from segue.hl7v2.groups import REPEATS, groups
 from segue.hl7v2.message import Message, Segment
 from segue.hl7v2.separators import STANDARD
 from segue.hl7v2.times import offset_of
@@ -150,8 +150,10 @@ def _no_memos(count: int) -> list[Memo]:
 def _patients(message: Message) -> list[tuple[Segment | None, list[Segment]]]:
     """Each patient's PID and segments; headers belong to nobody."""
     pids = message.all("PID")
-    if len(pids) > 1:
-        return [(group.pid, group.segments) for group in groups(message)]
+    if len(pids) > 1 or message.structure in REPEATS:
+        found = [(group.pid, group.segments) for group in groups(message)]
+        if found:
+            return found
     body = [segment for segment in message.segments if segment.name not in HEADERS]
     return [(pids[0] if pids else None, body)]
 

@@ -50,7 +50,7 @@ def observation_value(tools: Tools) -> Convert:
     def united(value: Any, run: Run) -> dict[str, Any]:
         made: dict[str, Any] = {"value": value}
         units = run.parts(run.first(run.field(6)))
-        code, text, named = run.part(units, 1), run.part(units, 2), run.part(units, 3)
+        code, text, named = run.code(units, 1), run.part(units, 2), run.part(units, 3)
         if code or text:
             made["unit"] = text or code
         if code and named and (system := uri(named, run)):

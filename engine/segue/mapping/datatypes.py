@@ -186,7 +186,7 @@ def _identifier_frame(
         uri = system or run.system_of(authority or run.authority, universal, kind)
         if uri:
             made["system"] = uri
-    code = run.part(parts, 5) or default
+    code = run.code(parts, 5) or default
     if code:
         if code in types or not types:
             made["type"] = {"coding": [{"system": IDENTIFIER_TYPE, "code": code}]}
@@ -405,7 +405,7 @@ def codeable_concept(tools: Tools, *, system: str | None = None) -> Convert:
         parts = raw.split(run.component)
         codings = []
         for n in (1, 4):
-            code = run.part(parts, n)
+            code = run.code(parts, n)
             if code:
                 named = run.part(parts, n + 2)
                 coding = {"code": code}

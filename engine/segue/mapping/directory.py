@@ -44,7 +44,7 @@ def practitioner(tools: Tools) -> Convert:
         if not number:
             return reference, None
         authority, universal, kind = run.authority_of(parts[8]) if len(parts) > 8 else ("", "", "")
-        type_code = part(parts, 13)
+        type_code = run.code(parts, 13)
         if "NPI" in (type_code, authority) or universal == "2.16.840.1.113883.4.6":
             assigner, system, type_code = "NPI", NPI, "NPI"
         else:
@@ -95,7 +95,7 @@ def organization(tools: Tools) -> Convert:
             identifier["system"] = run.system_of(authority, universal, kind) or run.local_system(
                 "organization"
             )
-            if code := run.part(parts, 7):
+            if code := run.code(parts, 7):
                 identifier["type"] = {"coding": [{"system": IDENTIFIER_TYPE, "code": code}]}
             elements["identifier"] = [identifier]
         else:
@@ -172,6 +172,8 @@ def location(tools: Tools) -> Convert:
         unit, room, bed, facility = (part(parts, n) for n in (1, 2, 3, 4))
         words = [word for word in (unit, room, bed, part(parts, 7), part(parts, 8)) if word]
         name = " ".join(words) or part(parts, 9) or facility
+        if not name:
+            return None  # a person's location type or a bed status is no place
         kind = "bd" if bed else "ro" if room else "wa" if unit else "bu"  # codespell:ignore bu
         elements: dict[str, Any] = {
             "status": "active",

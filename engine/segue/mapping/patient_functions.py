@@ -300,7 +300,7 @@ def multiple_birth(tools: Tools) -> Convert:
 
     def convert(raw: str, run: Run) -> tuple[str, Any] | None:
         text = run.part(run.parts(raw), 1)
-        if text.isdigit():
+        if text.isascii() and text.isdigit() and len(text) < 10:
             return "Integer", int(text)
         said = flag(raw, run)
         return None if said is None else ("Boolean", said)

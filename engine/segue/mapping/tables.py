@@ -113,7 +113,7 @@ def through(
             if not code and not text:
                 return None
             if unknown == "keep" and shape != "code":
-                return _kept(shape, code, text, uri(run.part(parts, 3), run))
+                return _kept(shape, run.code(parts, 1), text, uri(run.part(parts, 3), run))
             run.found.append(
                 (
                     "warning",

@@ -20,6 +20,7 @@ Memo = dict[str, Made]
 CACHE_LIMIT = 4096
 MEMO_LIMIT = 1024
 _PADDING = [""] * 24
+_CONTROLS = dict.fromkeys(code for code in range(32) if code not in b"\t\n\r")
 
 
 class NoMemo(Memo):
@@ -146,6 +147,8 @@ class Run:
             return raw
         if self.escape in raw:
             raw = self.unescape(raw)
+            if not raw.isprintable():  # `\X0B\` says what no FHIR text may hold
+                raw = raw.translate(_CONTROLS)
         raw = raw.strip()
         return "" if raw == NULL else raw
 
@@ -158,7 +161,7 @@ class Run:
         if self.escape in raw or self.subcomponent in raw or '"' in raw:
             parts = raw.split(self.component)
             texts = [self.part(parts, i) for i in range(1, len(parts) + 1)]
-        elif " " in raw:
+        elif " " in raw or not raw.isprintable():
             texts = [part.strip() for part in raw.split(self.component)]
         else:
             texts = raw.split(self.component)
@@ -177,6 +180,11 @@ class Run:
         if self.subcomponent in raw:
             raw = raw.split(self.subcomponent, 1)[0]
         return self.text(raw)
+
+    def code(self, parts: list[str], n: int) -> str:
+        """Component n (from 1) as a FHIR code: without doubled blanks and line ends."""
+        text = self.part(parts, n)
+        return text if text.isalnum() else " ".join(text.split())
 
     def field(self, n: int) -> str:
         """Field n of the running segment, raw; "" where absent or null."""
@@ -221,6 +229,8 @@ class Run:
             return self.authorities.get(raw, raw), "", ""
         hd = raw.split(self.subcomponent)
         name = self.text(hd[0])
+        if not name.isprintable():
+            name = " ".join(name.split())
         universal = self.text(hd[1]) if len(hd) > 1 else ""
         kind = self.text(hd[2]) if len(hd) > 2 else ""
         key = name or universal
@@ -234,6 +244,8 @@ class Run:
             return self.systems[authority]
         if authority == self.site.authority and self.site.system:
             return self.site.system
+        if universal and len(universal.split()) > 1:
+            universal = ""  # no URI has blanks
         if universal and kind == "ISO":
             return f"urn:oid:{universal}"
         if universal and kind in {"UUID", "GUID"}:

@@ -35,19 +35,19 @@ def test_each_patient_of_a_swap_has_the_own_visit():
 def test_each_patient_of_a_merge_has_the_own_mrg():
     text = "PID|1||A\rPD1|1\rMRG|X\rPV1|1\rPID|2||B\rMRG|Y\r"
     found = groups(parse(HEADER.replace("A01", "A40") + text))
-    assert [(g.pid.raw(3), [m.raw(1) for m, _ in g.merges]) for g in found] == [  # type: ignore[union-attr]
+    assert [(g.pid.raw(3), [m.raw(1) for m in g.all("MRG")]) for g in found] == [  # type: ignore[union-attr]
         ("A", ["X"]),
         ("B", ["Y"]),
     ]
 
 
-def test_an_a45_pairs_each_mrg_with_its_visit():
+def test_an_a45_has_a_group_for_each_mrg_and_its_visit():
     text = "PID|1||A\rMRG|X||||V1\rPV1|1\rMRG|X||||V2\rPV1|2\rMRG|X||||V3\r"
-    (group,) = groups(parse(HEADER.replace("A01", "A45") + text))
-    assert [(m.raw(5), v and v.raw(1)) for m, v in group.merges] == [
-        ("V1", "1"),
-        ("V2", "2"),
-        ("V3", None),
+    found = groups(parse(HEADER.replace("A01", "A45") + text))
+    assert [[(s.name, s.raw(5) or s.raw(1)) for s in group.segments] for group in found] == [
+        [("PID", "1"), ("MRG", "V1"), ("PV1", "1")],
+        [("PID", "1"), ("MRG", "V2"), ("PV1", "2")],
+        [("PID", "1"), ("MRG", "V3")],
     ]
 
 
