@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from segue.hl7v2.separators import STANDARD, Separators
-from segue.model.events import EVENTS
+from segue.model.events import EVENTS, MOVEMENT_UPDATE
 
 
 class Trigger(NamedTuple):
@@ -107,7 +107,7 @@ def identify(
     if not second and first != "ACK":
         codes.append("event-missing")
     if first == "ADT" or not first:
-        if second and second not in EVENTS:
+        if second and second not in EVENTS and second != MOVEMENT_UPDATE:
             codes.append("event-unknown")
         version = version.split(separators.component, maxsplit=1)[0].strip()
         structure = structure_of(second, third, version)

@@ -20,7 +20,7 @@ from segue.mapping.tables import Tools
 from segue.mapping.times import EventTimes
 from segue.mapping.values import Memo, NoMemo, Run
 from segue.mapping.walk import walk
-from segue.model.events import EVENTS, Event
+from segue.model.events import EVENTS, MOVEMENT_UPDATE, Event
 from segue.model.facts import Fact, Fragment
 from segue.model.issues import Issue
 
@@ -33,6 +33,9 @@ CANCELS = frozenset({"cancel", "delete-visit"})
 REPLACES = frozenset({"merge", "change"})
 ACCOUNT_CHANGE = "A49"
 """Changes an account: MRG-1 may well be the patient's own identifier."""
+
+CANCEL_OF = {target: e for e in EVENTS.values() for target in e.cancels}
+"""Code of an event to the event that cancels it."""
 
 HEADERS = frozenset({"MSH", "EVN", "SFT", "UAC", "DSC"})
 STATED = (
@@ -69,7 +72,8 @@ def apply(
     directory: dict[str, Fragment] = {}
     run.directory = directory
     header, stated = message.first("MSH"), message.first("EVN")
-    event = EVENTS.get(message.event)
+    movement = message.first("ZBE")
+    event = EVENTS.get(message.event) if movement is None else _moved(message.event, movement, run)
     # Who entered the event is in the directory, whoever asks for the provenance.
     operator = _operator(run.first(stated.raw(5)), run) if stated and stated.raw(5) else None
     run.found.clear()
@@ -79,7 +83,7 @@ def apply(
         mapped.issues.append(Issue("warning", "unsupported-event", "MSH-9", text))
         return mapped
     plan = mapping.plan(message.structure)
-    times = EventTimes(run, header, stated, context.received)
+    times = EventTimes(run, header, stated, movement, context.received)
     mapped.making = partial(mapped.making, times)
     digest = context.digest or hashlib.sha256(message.text.encode()).hexdigest()
     control_id = (header.raw(10) if header else "").strip()
@@ -156,6 +160,21 @@ def _patients(message: Message) -> list[tuple[Segment | None, list[Segment]]]:
             return found
     body = [segment for segment in message.segments if segment.name not in HEADERS]
     return [(pids[0] if pids else None, body)]
+
+
+def _moved(code: str, movement: Segment, run: Run) -> Event | None:
+    """What a message with ZBE does: ZBE-4 says how, ZBE-6 to what (IHE PAM, ITI-31).
+
+    An update of a movement is the movement again; the later statement of it holds.
+    """
+    event = EVENTS.get(code)
+    action = run.text(movement.raw(4)).upper()
+    original = EVENTS.get(run.text(movement.raw(6)).upper()) or event
+    if original is None or (event is not None and event.effect in CANCELS):
+        return event
+    if action == "CANCEL":
+        return CANCEL_OF.get(original.code, event)
+    return original if code == MOVEMENT_UPDATE or action == "UPDATE" else event
 
 
 def _sender(header: Segment | None, context: Context) -> str:

@@ -21,7 +21,7 @@ from segue.mapping.fields import (
     first_of,
     split_field,
 )
-from segue.mapping.functions import CHOICES, also_reads
+from segue.mapping.functions import CHOICES, WHOLE, also_reads
 from segue.mapping.language import MessageMap, Placement, Rule, SegmentMap
 from segue.mapping.tables import Tools
 from segue.mapping.values import Run
@@ -84,6 +84,7 @@ class Option:
     Attributes:
         reads: fields that are read; reads_without_visit: that are, of a message that
             speaks of no visit.
+        first_only: fields of whose repetitions only the first is used.
     """
 
     placement: Placement
@@ -91,6 +92,7 @@ class Option:
     programs: tuple[Program, ...]
     reads: frozenset[int]
     reads_without_visit: frozenset[int]
+    first_only: frozenset[int]
 
 
 @dataclass(slots=True)
@@ -216,6 +218,7 @@ def compile_plan(
                 chosen,
                 frozenset(reads),
                 frozenset(without if any(p.type == "Encounter" for p in chosen) else reads),
+                _first_only(chosen),
             )
         )
     for segment, options in grouped.items():
@@ -226,6 +229,18 @@ def compile_plan(
             joins = {p.joins for option in options for p in option.programs if p.joins}
             plan.personal[segment] = tuple(sorted(joins))
     return plan
+
+
+def _first_only(programs: Sequence[Program]) -> frozenset[int]:
+    once: set[int] = set()
+    every: set[int] = set()
+    for program in programs:
+        for number, reader in program.readers.items():
+            all_read = any(
+                r.each or (r.verb == "using" and r.target in WHOLE) for r in reader.rules
+            )
+            (every if all_read else once).add(number)
+    return frozenset(once - every)
 
 
 def _personal(segment: str, options: Sequence[Option]) -> bool:

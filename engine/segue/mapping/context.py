@@ -87,7 +87,8 @@ class Mapped:
     Attributes:
         directory: Practitioner, PractitionerRole, Organization, Location; whole.
         verbatim: name and value of populated fields that no rule read, `PV1-37`;
-            `ZPD[2]-3` in the second segment of the name. For Provenance; patient data:
+            `ZPD[2]-3` in the second segment of the name; whole fields, too, of whose
+            repetitions FHIR has room for one only. For Provenance; patient data:
             never in lists or logs.
         mapping: digest of the mapping set.
         making: gives `provenance`.

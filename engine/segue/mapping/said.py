@@ -94,7 +94,10 @@ class Hearing:
             for program in option.programs:
                 if program.type != "Encounter" or self.about_visit:
                     self._through(program, populated, parts)
-        return parts, unread(fields, populated, reads)
+        left = unread(fields, populated, reads)
+        if option is not None and run.repetition in segment.line:
+            left += left_out(fields, option.first_only, run)
+        return parts, left
 
     def learn(self, segment: Segment, option: Option | None) -> Said:
         """All that a segment says, to say it again."""
@@ -313,6 +316,18 @@ def unread(
         (n, raw)
         for n in populated
         if n not in reads and n and (raw := fields[n]).strip('^~&\\ "\t')
+    ]
+
+
+def left_out(fields: list[str], numbers: frozenset[int], run: Run) -> list[tuple[int, str]]:
+    """Those of the fields that hold more repetitions than the one that is used."""
+    mark, blank = run.repetition, run.blank
+    return [
+        (n, fields[n])
+        for n in sorted(numbers)
+        if n < len(fields)
+        and mark in fields[n]
+        and len({one for one in fields[n].split(mark) if one.strip(blank)}) > 1
     ]
 
 

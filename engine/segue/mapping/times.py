@@ -1,6 +1,6 @@
 """The times of an event, by which facts are ordered.
 
-`occurred` orders movements: EVN-6, else the event's own field (PV1-44 of A01 and A04,
+`occurred` orders movements: EVN-6, else ZBE-2, else the event's own field (PV1-44 of A01 and A04,
 PV1-45 of A03), else EVN-2, else MSH-7. `recorded` orders statements: EVN-2, else
 MSH-7. EVN-6 of a cancel is the time of what it cancels (HL7 v2.5.1 section 3.4.1.6),
 so a cancel occurs when it is recorded.
@@ -19,13 +19,19 @@ class EventTimes:
 
     Attributes:
         sent: MSH-7, else the time of arrival, with a warning.
-        recorded: EVN-2, else `sent`; happened: EVN-6, None where empty.
+        recorded: EVN-2, else `sent`.
+        happened: EVN-6, else ZBE-2, None where both are empty.
     """
 
     __slots__ = ("happened", "recorded", "run", "sent")
 
     def __init__(
-        self, run: Run, header: Segment | None, stated: Segment | None, received: int
+        self,
+        run: Run,
+        header: Segment | None,
+        stated: Segment | None,
+        movement: Segment | None,
+        received: int,
     ) -> None:
         self.run = run
         sent = self._read(header, 7)
@@ -34,7 +40,7 @@ class EventTimes:
                 run.report("warning", "no-time", "MSH-7", "empty; the time of arrival is taken")
             sent = Moment(rfc3339(received), received)
         self.sent: Moment = sent
-        self.happened = self._read(stated, 6)
+        self.happened = self._read(stated, 6) or self._read(movement, 2)
         self.recorded: Moment = self._read(stated, 2) or sent
 
     def occurred(self, event: str, visit: Segment | None) -> Moment:

@@ -137,5 +137,8 @@ _ROWS = (
 EVENTS: dict[str, Event] = {row.code: row for row in _ROWS}
 """All events by code; an unknown code has no effect and is kept as sent."""
 
+MOVEMENT_UPDATE = "Z99"
+"""IHE PAM's event that corrects or cancels a movement; its ZBE segment says which."""
+
 ONCE: frozenset[str] = frozenset({"A01", "A03", "A04", "A05", "A14"})
 """Events that can be in force only once in a visit: sent again, they are the same."""
