@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from segue.cli import app
 from segue.pipeline.charts import Charts, Directory
 from segue.pipeline.rebuild import differences, waiting_in
+from segue.store.packing import pack, unpack
 from segue.store.store import open_store
 from tests.integration.test_api_statements import discharged, priming
 from tests.stories.messages import adt
@@ -84,10 +85,12 @@ def test_a_difference_is_found_and_named(tmp_path: Path) -> None:
     with hub(tmp_path / "live") as bench:
         bench.work(S11["A04"])
         with bench.hub.store.database.write() as session:
-            session.run(
-                "UPDATE version SET body = replace(body, 'in-progress', 'planned') "
-                "WHERE resource IN (SELECT pk FROM resource WHERE type = 'Encounter')"
-            )
+            for number, body in session.rows(
+                "SELECT v.id, v.body FROM version v JOIN resource r ON r.pk = v.resource "
+                "WHERE r.type = 'Encounter'"
+            ):
+                other = pack(unpack(body).replace(b"in-progress", b"planned"))
+                session.update("version", ("id",), ("body",), [(number, other)])
         (reference,) = bench.rebuilt(tmp_path / "anew").different
         assert reference.startswith("Encounter/")
 

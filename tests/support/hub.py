@@ -31,6 +31,7 @@ from segue.pipeline.process import Outcome, process
 from segue.pipeline.rebuild import Rebuilt, rebuild
 from segue.pipeline.routes import Route
 from segue.pipeline.workers import Worker
+from segue.store.packing import unpack
 from segue.store.records import NewEntry
 from segue.store.store import open_journal, open_store
 
@@ -102,7 +103,11 @@ class Bench:
             "JOIN version v ON v.resource = r.pk AND v.version = r.version "
             "WHERE r.deleted = 0 ORDER BY r.type, r.id"
         )
-        return [loads(body) for name, kind, body in rows if (name in types if types else kind == 0)]
+        return [
+            loads(unpack(body))
+            for name, kind, body in rows
+            if (name in types if types else kind == 0)
+        ]
 
     def state(self) -> bytes:
         """The canonical form of all that is stored."""

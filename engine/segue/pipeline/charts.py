@@ -16,6 +16,7 @@ from segue.care.states import PersonState, VisitState
 from segue.care.view import CareSetting, Person
 from segue.model.changes import Head
 from segue.model.identity import ResourceKey
+from segue.store import packing
 
 CHARTS = 2_000
 DIRECTORY_ROWS = 50_000
@@ -221,19 +222,19 @@ _VISIT = msgspec.msgpack.Decoder(VisitState)
 
 def pack_person(chart: Chart) -> bytes:
     """The stored form of the person's state and margin."""
-    return _ENCODER.encode((chart.person, chart.margin))
+    return packing.pack(_ENCODER.encode((chart.person, chart.margin)))
 
 
 def unpack_person(state: bytes) -> tuple[PersonState, Margin]:
     """The reverse of `pack_person`."""
-    return _PERSON.decode(state)
+    return _PERSON.decode(packing.unpack(state))
 
 
 def pack_visit(state: VisitState) -> bytes:
     """The stored form of a visit's state."""
-    return _ENCODER.encode(state)
+    return packing.pack(_ENCODER.encode(state))
 
 
 def unpack_visit(state: bytes) -> VisitState:
     """The reverse of `pack_visit`."""
-    return _VISIT.decode(state)
+    return _VISIT.decode(packing.unpack(state))

@@ -1,14 +1,12 @@
 """Facts as rows: two blobs, so that a visit can be folded by itself.
 
 The first one has what orders facts, plain, and at its end the fragments of the person;
-the other one the fragments of the visit. Fragments are compressed, each lot by itself:
-to read one does not need the other, and what was said before is not compressed again.
+the other one the fragments of the visit. Fragments are packed, each lot by itself: to read
+one does not need the other, and what was said before is not packed again.
 Fields go by position: names would cost more than the values.
 """
 
-import zlib
 from array import array
-from importlib import resources
 from sys import byteorder
 from typing import Any
 
@@ -17,31 +15,15 @@ import msgspec
 from segue.mapping.memo import Recent
 from segue.model.facts import Fact, Fragment
 from segue.model.instants import Moment
+from segue.store import packing
 from segue.store.records import FactRow
 
 _ENCODER = msgspec.msgpack.Encoder(decimal_format="number")
 _DECODER = msgspec.msgpack.Decoder()
-_LEVEL, _WINDOW, _MEMORY = 1, -14, 7
 
 MOST_PACKED = 4_000
 """Lists of fragments that are remembered with their bytes, about 1 kB each."""
 _PACKED: Recent[int, tuple[list[Fragment], bytes]] = Recent(MOST_PACKED)
-
-
-def dictionary() -> bytes:
-    """What facts usually look like, so that each is stored as its difference to it.
-
-    Stored facts cannot be read without these very bytes: the file never changes. A
-    better one would be a second file, told from this one by the first byte of a blob.
-    """
-    sample = resources.files("segue.pipeline").joinpath("fact_dictionary.json").read_bytes()
-    return _ENCODER.encode(msgspec.json.decode(sample))
-
-
-_DICTIONARY = dictionary()
-_FRESH = zlib.compressobj(
-    _LEVEL, zlib.DEFLATED, _WINDOW, _MEMORY, zlib.Z_DEFAULT_STRATEGY, _DICTIONARY
-)
 
 
 def pack(fact: Fact, entry: int, kind: str = "message") -> FactRow:
@@ -118,32 +100,24 @@ def unpack(row: FactRow) -> Fact:
 
 def pack_value(value: object) -> bytes:
     """A value of another kind of fact: a statement, a receipt."""
-    return _squeeze(value)
+    return packing.pack(_ENCODER.encode(value))
 
 
 def unpack_value(blob: bytes) -> Any:
     """The reverse of `pack_value`, as plain lists, dicts and scalars."""
-    return _DECODER.decode(_inflate(blob))
-
-
-def _squeeze(value: object) -> bytes:
-    squeeze = _FRESH.copy()
-    return squeeze.compress(_ENCODER.encode(value)) + squeeze.flush()
-
-
-def _inflate(blob: bytes) -> bytes:
-    return zlib.decompressobj(_WINDOW, _DICTIONARY).decompress(blob)
+    return _DECODER.decode(packing.unpack(blob))
 
 
 def _fragments(fragments: list[Fragment]) -> bytes:
-    return _squeeze([(f.type, f.id, f.scope, f.elements) for f in fragments])
+    told = [(f.type, f.id, f.scope, f.elements) for f in fragments]
+    return packing.pack(_ENCODER.encode(told))
 
 
 def _said_before(fragments: list[Fragment]) -> bytes:
-    """Fragments, compressed; those of the same list were so before.
+    """Fragments, packed; those of the same list were so before.
 
     A patient's messages repeat what they say of the person, and mapping gives the very
-    same list for it; to know it again saves the larger one of two compressions.
+    same list for it; to know it again saves the larger one of the two lots.
     """
     known = _PACKED.get(id(fragments))
     # The list is held, so that its id stays its own, and is never changed.
@@ -154,7 +128,7 @@ def _said_before(fragments: list[Fragment]) -> bytes:
 
 
 def _unfragment(packed: bytes) -> list[Fragment]:
-    return [Fragment(*row) for row in _DECODER.decode(_inflate(packed))]
+    return [Fragment(*row) for row in _DECODER.decode(packing.unpack(packed))]
 
 
 def _from_hex(text: str) -> bytes | str:

@@ -15,6 +15,7 @@ import msgspec
 from segue.model.changes import Head, Write
 from segue.model.identity import ResourceKey
 from segue.model.instants import Clock, microseconds
+from segue.store import packing
 from segue.store.dialects import Conflict, Row, Session
 from segue.store.records import Commit, Committed, RevisionConflict
 from segue.store.terms import TermRows, pack, unpack
@@ -56,7 +57,7 @@ class Plan:
         self.created: dict[int, Write] = {}
         self.changed: dict[int, tuple[Head, Write]] = {}
         self.registers: dict[ResourceKey, Write] = {}
-        self.versions: list[tuple[int, int, str | None, int]] = []
+        self.versions: list[tuple[int, int, bytes | None, int]] = []
         self.terms = TermRows()
         for number, step in enumerate(commit.steps):
             for write in step.writes:
@@ -64,7 +65,7 @@ class Plan:
                     self._register(write)
                 else:
                     self._resource(write)
-                    self.versions.append((write.pk, write.version, write.body, number))
+                    self.versions.append((write.pk, write.version, _body(write), number))
         for write in self.created.values():
             self.terms.add(write.pk, write.terms)
         for base, write in self.changed.values():
@@ -90,6 +91,10 @@ class Plan:
             self.changed[pk] = (self.changed[pk][0], write)
         elif write.base is not None:
             self.changed[pk] = (write.base, write)
+
+
+def _body(write: Write) -> bytes | None:
+    return None if write.body is None else packing.pack(write.body.encode())
 
 
 def _order(write: Write) -> tuple[int, str]:
@@ -218,10 +223,10 @@ def _point_identities(session: Session, commit: Commit) -> None:
 
 def _write_registers(
     session: Session, plan: Plan, tx: int
-) -> tuple[dict[ResourceKey, Head], list[tuple[int, int, str | None, int]]]:
+) -> tuple[dict[ResourceKey, Head], list[tuple[int, int, bytes | None, int]]]:
     """Directory resources: the newest statement stands, whoever comes first."""
     heads: dict[ResourceKey, Head] = {}
-    versions: list[tuple[int, int, str | None, int]] = []
+    versions: list[tuple[int, int, bytes | None, int]] = []
     if not plan.registers:
         return heads, versions
     keys = sorted(plan.registers)
@@ -261,7 +266,7 @@ def _write_registers(
             plan.terms.change(pk, unpack(terms), write.terms)
             number = version + 1
             updates.append((pk, version, *_head_row(write, tx, number)))
-        versions.append((pk, number, write.body, step_of[key]))
+        versions.append((pk, number, _body(write), step_of[key]))
         heads[key] = Head(
             pk, number, write.content, write.gist, write.terms, write.kind, write.body is None
         )

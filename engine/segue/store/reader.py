@@ -13,6 +13,7 @@ from segue.model.messages import EntryState
 from segue.store.commit import KINDS, ORDINAL_BITS
 from segue.store.dialects import Row, Session
 from segue.store.leases import lane_cursors
+from segue.store.packing import unpack_text
 from segue.store.records import Change, FactRow, Page, PersonRow, StoredVersion, VisitRow
 from segue.store.terms import unpack
 
@@ -364,7 +365,12 @@ class Reader:
             found += [
                 Change(
                     StoredVersion(
-                        ResourceKey(row[0], row[1]), row[2], row[3], row[4], row[5], position
+                        ResourceKey(row[0], row[1]),
+                        row[2],
+                        row[3],
+                        unpack_text(row[4]),
+                        row[5],
+                        position,
                     ),
                     row[6],
                     str(row[7]) if row[6] == "entry" else row[8],
@@ -404,7 +410,8 @@ class Reader:
 
 def stored(row: Row) -> StoredVersion:
     """The version of a row (type, id, pk, version, body, at, position)."""
-    return StoredVersion(ResourceKey(row[0], row[1]), *row[2:])
+    type_, id_, pk, version, body, at, position = row
+    return StoredVersion(ResourceKey(type_, id_), pk, version, unpack_text(body), at, position)
 
 
 def _head(row: Row) -> Head:

@@ -36,6 +36,7 @@ from segue.fhir.search.values import references, terms
 from segue.model.identity import ResourceKey
 from segue.store.commit import ORDINAL_BITS
 from segue.store.dialects import Row, Session
+from segue.store.packing import unpack
 from segue.store.reader import Reader, stored
 from segue.store.records import StoredVersion
 
@@ -487,7 +488,7 @@ def _sorting(sorts: Sequence[Sort]) -> Callable[[Row], Any]:
 
 def _old_values(sorts: Sequence[Sort], old: Row) -> tuple[Any, ...]:
     body, at, id_ = old
-    found = terms(loads(body))
+    found = terms(loads(unpack(body)))
     values: list[Any] = []
     for sort in sorts:
         match sort.by:

@@ -179,7 +179,7 @@ version = Table(
     _int("resource"),
     _int("version"),
     Column("step", Integer, nullable=False),
-    _text("body", null=True),
+    _blob("body", null=True),  # packed
 )
 Index("version_resource", version.c.resource, version.c.version, unique=True)
 

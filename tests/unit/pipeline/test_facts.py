@@ -1,13 +1,11 @@
 """Facts as rows."""
 
-import hashlib
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from segue.model.facts import Fact, Fragment
 from segue.model.instants import Moment
-from segue.pipeline.facts import dictionary, pack, unpack, unpack_person, unpack_stay
+from segue.pipeline.facts import pack, unpack, unpack_person, unpack_stay
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=30),
@@ -73,8 +71,3 @@ def test_the_visit_part_needs_nothing_of_the_person_part(fact: Fact) -> None:
     )
     assert stay.person == []
     assert unpack_person(row).stay == []
-
-
-def test_the_dictionary_that_stored_facts_depend_on_is_the_first_one() -> None:
-    digest = hashlib.sha256(dictionary()).hexdigest()
-    assert digest == "5445deae4e65266287ff3d0ac7cd75554355828c2b78194bd4285d109de5151f"

@@ -347,7 +347,7 @@ def _store() -> None:
         sa.Column("resource", sa.BigInteger(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("step", sa.Integer(), nullable=False),
-        sa.Column("body", sa.Text(), nullable=True),
+        sa.Column("body", sa.LargeBinary(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("version_resource", "version", ["resource", "version"], unique=True)
