@@ -5,7 +5,9 @@ package and writes, without any prose:
 
 * `definitions/types.json`: every type's elements with cardinality, types, targets, codes
 * `definitions/codes.json`: the codes of each value set that is bound as required
-* `search_parameters.json`: the indexed search parameters with their paths
+* `definitions/compartments.json`: which parameters put a resource into a compartment
+* `search_parameters.json`: the search parameters of every type with their paths; those
+  marked `indexed` have rows in the store, the rest is read from the bodies
 
     python tools/generate_definitions.py ../shared/data/definitions/hl7.fhir.r4.core-lite.tgz \
         --us-core ../shared/data/definitions/us_core_610.tgz
@@ -17,12 +19,14 @@ value set of a code. The elements that the base type brings are left out.
 
 import argparse
 import json
-import re
 import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from segue.fhir.definitions import Definitions
+from segue.fhir.search.expressions import resolve
 
 BASES = ("Resource", "DomainResource", "Element", "BackboneElement")
 _DEFINITION = "http://hl7.org/fhir/StructureDefinition/"
@@ -261,110 +265,135 @@ class Codes:
             yield from self._all(concept.get("concept", []))
 
 
-class Paths:
-    """Resolves a search expression to element paths with their data types."""
-
-    _WHERE = re.compile(r"\.where\(resolve\(\) is (\w+)\)$")
-    _SYSTEM = re.compile(r"\.where\(system='(\w+)'\)$")
-    _AS = re.compile(r"^\((.*) as (\w+)\)$")
-    _DOT_AS = re.compile(r"^(.*)\.as\((\w+)\)$")
-
-    def __init__(self, types: dict[str, Any]) -> None:
-        self.types = types
-
-    def resolve(self, type_: str, expression: str) -> list[str] | None:
-        """Lines `path datatype [only]`; None where a part is beyond plain paths."""
-        lines: list[str] = []
-        for raw in expression.split(" | "):
-            part = raw.strip()
-            only = cast = ""
-            if found := self._WHERE.search(part):
-                part, only = part[: found.start()], found[1]
-            elif self._SYSTEM.search(part):
-                return None
-            if found := self._AS.match(part) or self._DOT_AS.match(part):
-                part, cast = found[1], found[2]
-            if not part.startswith(type_ + "."):
-                continue
-            if not re.fullmatch(r"[\w.]+", part):
-                return None
-            for line in self._walk(type_, part.split(".")[1:], cast):
-                lines.append(f"{line} {only}".strip())
-        return lines or None
-
-    def _walk(self, type_: str, names: list[str], cast: str) -> Iterator[str]:
-        spots = [("", type_)]
-        for name in names:
-            spots = [
-                (f"{path}.{key}".lstrip("."), datatype)
-                for path, owner in spots
-                for key, datatype in self._element(owner, name)
-            ]
-        for path, datatype in spots:
-            if not cast or datatype == cast:
-                yield f"{path} {datatype}"
-
-    def _element(self, owner: str, name: str) -> Iterator[tuple[str, str]]:
-        entry = self.types.get(owner)
-        while entry:
-            for line in entry["elements"]:
-                element, _, rest = line.split(" ", 2)
-                kinds = [re.sub(r"\(.*", "", kind) for kind in rest.split("|")]
-                if element == name:
-                    yield name, kinds[0]
-                elif element == name + "[x]":
-                    for kind in kinds:
-                        yield name + kind[0].upper() + kind[1:], kind
-            entry = self.types.get(entry["base"])
-
-
-_KINDS = {"token", "reference", "date", "string", "uri"}
-# US Core asks for these beside HL7's own: (type, code): (kind, expression).
 _US_CORE = "http://hl7.org/fhir/us/core/"
+_VALUES = {
+    "token": "CodeableConcept Coding ContactPoint Identifier boolean code id string uri",
+    "reference": "Reference Resource canonical uri",
+    "date": "Period Timing date dateTime instant",
+    "string": "Address HumanName markdown string",
+    "uri": "uri url canonical",
+    "number": "Range decimal integer",
+    "quantity": "Age Duration Money Quantity Range",
+    "special": "Location.position",
+}
+"""Data types that a kind of parameter has something to compare with."""
+
+# What is no path, or is written in another way than the rest.
+LINES = {
+    ("Patient", "deceased"): [" deceased"],
+    ("InsurancePlan", "name"): ["name string", "alias string"],
+    ("Patient", "race"): [
+        "extension[url=http://hl7.org/fhir/us/core/StructureDefinition/us-core-race]"
+        ".extension.valueCoding Coding"
+    ],
+    ("Patient", "ethnicity"): [
+        "extension[url=http://hl7.org/fhir/us/core/StructureDefinition/us-core-ethnicity]"
+        ".extension.valueCoding Coding"
+    ],
+    # As an extension's value the parameter names only its JSON name.
+    ("Condition", "asserted-date"): [
+        "extension[url=http://hl7.org/fhir/StructureDefinition/condition-assertedDate]"
+        ".valueDateTime dateTime"
+    ],
+}
+RESOURCE = {
+    "_profile": {"kind": "uri", "paths": ["meta.profile canonical"]},
+    "_source": {"kind": "uri", "paths": ["meta.source uri"]},
+    "_tag": {"kind": "token", "paths": ["meta.tag Coding"], "indexed": True},
+    "_security": {"kind": "token", "paths": ["meta.security Coding"], "indexed": True},
+}
+"""Parameters of every type; `_id` and `_lastUpdated` stand in no body."""
 
 
 def search_parameters(
-    types: dict[str, Any], resource_types: set[str], parameters: list[dict[str, Any]]
+    table: Definitions, parameters: list[dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Type to code to `{kind, paths, targets}` for the indexed parameters."""
-    paths = Paths(types)
+    """Type to code to `{kind, paths, targets, components, indexed}`."""
     known: dict[tuple[str, str], dict[str, Any]] = {}
+    by_url = {parameter["url"]: parameter for parameter in parameters}
     for parameter in sorted(parameters, key=lambda p: (p["url"].startswith(_US_CORE), p["url"])):
-        if parameter["type"] in _KINDS:
+        if "expression" in parameter:
             for base in parameter["base"]:
                 known.setdefault((base, parameter["code"]), parameter)
-    table: dict[str, dict[str, Any]] = {}
-    for type_ in sorted(resource_types):
-        wanted = PARAMETERS.get(type_, DEFAULT_PARAMETERS).split()
+    found: dict[str, dict[str, Any]] = {"Resource": RESOURCE}
+    for type_ in sorted(table.resources):
+        indexed = PARAMETERS.get(type_, DEFAULT_PARAMETERS).split()
+        codes = sorted(code for base, code in known if base == type_)
+        codes = [c for c in indexed if c in codes] + [c for c in codes if c not in indexed]
         rows: dict[str, Any] = {}
-        for code in wanted:
-            parameter = known.get((type_, code))
-            lines = paths.resolve(type_, parameter["expression"]) if parameter else None
-            # US Core writes asserted-date as an extension's value: its own path.
-            if code == "asserted-date":
-                lines = [
-                    "extension[http://hl7.org/fhir/StructureDefinition/condition-assertedDate]"
-                    ".valueDateTime dateTime"
-                ]
-            if parameter is None or lines is None:
-                if type_ in PARAMETERS:
-                    print(f"{type_}.{code}: not indexed", file=sys.stderr)
+        for code in codes:
+            parameter = known[type_, code]
+            row = _row(table, type_, parameter, by_url)
+            if row is None:
+                print(f"{type_}.{code}: {parameter['expression']!r} left out", file=sys.stderr)
                 continue
-            row: dict[str, Any] = {"kind": parameter["type"], "paths": lines}
-            if parameter["type"] == "reference":
-                row["targets"] = targets(paths, types, type_, lines, parameter, resource_types)
+            if code in indexed:
+                row["indexed"] = True
             rows[code] = row
-        table[type_] = rows
-    return table
+        for code in set(indexed) - rows.keys():
+            if type_ in PARAMETERS:
+                print(f"{type_}.{code}: not indexed", file=sys.stderr)
+        found[type_] = rows
+    return found
+
+
+def _row(
+    table: Definitions, type_: str, parameter: dict[str, Any], by_url: dict[str, dict[str, Any]]
+) -> dict[str, Any] | None:
+    kind = parameter["type"]
+    lines = LINES.get((type_, parameter["code"])) or resolve(table, type_, parameter["expression"])
+    if kind == "composite":
+        parts = [
+            part
+            for line in lines or ()
+            for part in [_components(table, line, parameter, by_url)]
+            if part
+        ]
+        return {"kind": kind, "paths": lines, "components": parts[0]} if parts else None
+    lines = [line for line in lines or () if _fits(kind, line)]
+    if not lines:
+        return None
+    row: dict[str, Any] = {"kind": kind, "paths": lines}
+    if kind == "reference":
+        row["targets"] = targets(lines, parameter, table.resources)
+    return row
+
+
+def _fits(kind: str, line: str) -> bool:
+    return line.split(" ")[1] in (*_VALUES[kind].split(), "deceased")
+
+
+def _components(
+    table: Definitions,
+    line: str,
+    parameter: dict[str, Any],
+    by_url: dict[str, dict[str, Any]],
+) -> list[dict[str, Any]] | None:
+    """Kind and paths of each part; the paths begin at the base of the composite."""
+    owner = line.split(" ")[1]
+    found = []
+    for component in parameter["component"]:
+        kind = by_url[component["definition"]]["type"]
+        expression, root = component["expression"], ""
+        start = owner
+        if expression.startswith("%resource."):
+            expression, root = expression.removeprefix("%resource."), "%"
+            start = parameter["base"][0]
+        whole = " | ".join(f"{start}.{part.strip()}" for part in expression.split("|"))
+        every = resolve(table, start, whole) or []
+        lines = [one for one in every if _fits(kind, one)]
+        if not lines:
+            # DocumentReference.relationship names its two definitions crosswise.
+            kind = "reference" if kind == "token" else "token"
+            lines = [one for one in every if _fits(kind, one)]
+        if not lines:
+            return None
+        found.append({"kind": kind, "paths": [root + one for one in lines]})
+    return found
 
 
 def targets(
-    paths: Paths,
-    types: dict[str, Any],
-    type_: str,
-    lines: list[str],
-    parameter: dict[str, Any],
-    resource_types: set[str],
+    lines: list[str], parameter: dict[str, Any], resource_types: frozenset[str]
 ) -> list[str]:
     """What a reference parameter may point to; empty: anything."""
     only = {line.split(" ")[2] for line in lines if line.count(" ") == 2}
@@ -373,12 +402,58 @@ def targets(
     return [] if len(found) > 100 else found
 
 
+def compartments(
+    definitions: list[dict[str, Any]], search: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, list[str]]]:
+    """Compartment to type to the codes of the parameters that put a resource into it.
+
+    What names a Patient by a parameter that is not indexed gets a row of its own,
+    `_compartment`, which stands in `search` afterwards.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for definition in sorted(definitions, key=lambda d: d["code"]):
+        owner = definition["code"]
+        found[owner] = {}
+        for resource in definition["resource"]:
+            type_, codes = resource["code"], resource.get("param", [])
+            rows = search.get(type_, {})
+            codes = [code for code in codes if code in rows and rows[code]["kind"] == "reference"]
+            if not codes:
+                continue
+            if owner == "Patient":
+                rest = [code for code in codes if not rows[code].get("indexed")]
+                lines = [
+                    f"{line.removesuffix(' Patient')} Patient"
+                    for code in rest
+                    for line in rows[code]["paths"]
+                    if line.split(" ")[1] == "Reference"
+                    and (not rows[code]["targets"] or "Patient" in rows[code]["targets"])
+                ]
+                codes = [code for code in codes if code not in rest]
+                if lines:
+                    rows["_compartment"] = {
+                        "kind": "reference",
+                        "paths": sorted(set(lines)),
+                        "targets": ["Patient"],
+                        "indexed": True,
+                    }
+                    codes.append("_compartment")
+            found[owner][type_] = codes
+    return found
+
+
 def dump(value: dict[str, Any], depth: int) -> str:
     """JSON with one line per entry down to `depth`, so that differences can be read."""
     if depth == 0 or not isinstance(value, dict):
         return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     inner = ",\n".join(f"{json.dumps(k)}:{dump(v, depth - 1)}" for k, v in value.items())
     return "{\n" + inner + "\n}"
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file of facts and say how large it is."""
+    path.write_text(text + "\n", encoding="utf-8")
+    print(f"{path.name}: {path.stat().st_size:,} bytes")
 
 
 def main() -> None:
@@ -412,18 +487,15 @@ def main() -> None:
             for r in resources(arguments.us_core)
             if r["resourceType"] == "SearchParameter" and "expression" in r
         ]
-    search = search_parameters(table, types.resources, parameters)
-
     definitions = arguments.out / "definitions"
     definitions.mkdir(parents=True, exist_ok=True)
     content = {"fhirVersion": "4.0.1", "resources": sorted(types.resources), "types": table}
-    for path, text in {
-        definitions / "types.json": dump(content, 2),
-        definitions / "codes.json": dump(expanded, 1),
-        arguments.out / "search_parameters.json": dump(search, 2),
-    }.items():
-        path.write_text(text + "\n", encoding="utf-8")
-        print(f"{path.name}: {path.stat().st_size:,} bytes")
+    write(definitions / "types.json", dump(content, 2))
+    write(definitions / "codes.json", dump(expanded, 1))
+    search = search_parameters(Definitions(definitions), parameters)
+    parts = compartments(by_type["CompartmentDefinition"], search)
+    write(definitions / "compartments.json", dump(parts, 2))
+    write(arguments.out / "search_parameters.json", dump(search, 2))
 
 
 if __name__ == "__main__":

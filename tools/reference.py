@@ -128,12 +128,16 @@ def search_parameters() -> str:
     from segue.fhir.search.parameters import parameters
 
     rows = [
-        "# Search parameters\n\nBeside `_id` and `_lastUpdated`, which every type has.\n",
-        "| type | parameter | kind |",
-        "|---|---|---|",
+        "# Search parameters\n\nBeside `_id`, `_lastUpdated`, `_tag`, `_security`, `_profile`, "
+        "`_source`, `_text` and `_content`,\nwhich every type has. What is not in the index is "
+        "read from the bodies that the other\nconditions leave; see "
+        "[searching](../searching.md).\n",
+        "| type | parameter | kind | answered by |",
+        "|---|---|---|---|",
     ]
-    for (type_, code), parameter in sorted(parameters().items()):
-        rows.append(f"| {type_} | `{code}` | {parameter.kind} |")
+    for one in parameters():
+        place = "index" if one.indexed else "bodies"
+        rows.append(f"| {one.type} | `{one.code}` | {one.kind} | {place} |")
     return "\n".join(rows) + "\n"
 
 

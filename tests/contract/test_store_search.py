@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from segue.fhir.outcomes import FhirError
-from segue.fhir.search.query import (
+from segue.fhir.search.conditions import (
     Condition,
     DateCondition,
     IdCondition,
@@ -23,13 +23,14 @@ from segue.fhir.search.query import (
     Sort,
     StringCondition,
     TokenCondition,
-    parse,
 )
+from segue.fhir.search.query import parse
 from segue.fhir.search.values import terms
 from segue.model.changes import Head, SearchTerms
 from segue.store import search
 from segue.store.records import Commit, StoredVersion
 from segue.store.search import Searcher, SearchPage
+from segue.store.search_include import included
 from segue.store.store import Store
 from tests.support.rows import NOW_US, commit_one, opened, step, write
 
@@ -104,23 +105,23 @@ def test_what_matches_point_to_and_what_points_to_them_is_included_once(where: W
         with store.read() as reader:
             searcher = Searcher(reader.session)
 
-            def included(query: Query) -> list[str]:
+            def added(query: Query) -> list[str]:
                 page = searcher.page(query)
-                return sorted(one.key.reference for one in searcher.included(query, page.items))
+                return sorted(one.key.reference for one in included(searcher, query, page.items))
 
             forward = Query("Task", include=(Include("Task", "patient"),))
-            assert included(forward) == ["Patient/p"]
+            assert added(forward) == ["Patient/p"]
             other = Query("Task", include=(Include("Task", "patient", "Group"),))
-            assert included(other) == []
+            assert added(other) == []
             back = Query("Patient", revinclude=(ReverseInclude("Task", "patient"),))
-            assert included(back) == ["Task/a", "Task/b"]
+            assert added(back) == ["Task/a", "Task/b"]
             both = Query(
                 "Task",
                 (IdCondition(("a",)),),
                 include=(Include("Task", "patient"),),
                 revinclude=(ReverseInclude("Task", "patient", iterate=True),),
             )
-            assert included(both) == ["Patient/p", "Task/b"]
+            assert added(both) == ["Patient/p", "Task/b"]
 
 
 def test_a_cursor_of_another_search_is_refused(where: Where) -> None:

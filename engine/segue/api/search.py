@@ -12,13 +12,14 @@ from segue.api.exchange import body_of
 from segue.fhir import canonical
 from segue.fhir.definitions import Definitions
 from segue.fhir.search import query as queries
+from segue.fhir.search.conditions import Query
 from segue.fhir.search.parameters import parameter
-from segue.fhir.search.query import Query
 from segue.fhir.subset import Subset
 from segue.pipeline.identities import namesakes
 from segue.store.reader import Reader
 from segue.store.records import StoredVersion
 from segue.store.search import Searcher
+from segue.store.search_include import included
 
 
 def parse(
@@ -82,10 +83,8 @@ def search(reader: Reader, query: Query, root: str, definitions: Definitions) ->
     head["link"] = link
     entries = [_entry(root, stored, view, definitions, "match") for stored in page.items]
     if query.include or query.revinclude:
-        entries += [
-            _entry(root, stored, None, definitions, "include")
-            for stored in searcher.included(query, page.items)
-        ]
+        more = included(searcher, query, page.items)
+        entries += [_entry(root, stored, None, definitions, "include") for stored in more]
     text = canonical.dumps(head)
     if not entries:
         return text

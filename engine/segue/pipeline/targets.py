@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl
 
 from segue.fhir.bundles import Entry
 from segue.fhir.outcomes import FhirError, fhir_error
-from segue.fhir.search.query import Query, lock_number, parse
+from segue.fhir.search.conditions import Query
+from segue.fhir.search.query import lock_number, parse
 from segue.model.changes import Head
 from segue.model.identity import ResourceKey
 from segue.pipeline.identities import Identified
@@ -117,8 +118,7 @@ def deletes_many(entry: Entry) -> bool:
 
 def matches(draft: Draft, query: Query) -> list[ResourceKey]:
     """The first resources that meet a query, as the draft's snapshot has them."""
-    page = Searcher(draft.reader.session).page(query)
-    return [stored.key for stored in page.items]
+    return Searcher(draft.reader.session).first(query, query.count)
 
 
 def look_up(draft: Draft, type_: str, text: str, base: str | None) -> list[ResourceKey]:

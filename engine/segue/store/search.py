@@ -1,55 +1,95 @@
 """Searches of parsed queries: conditions, sorting, pages, included resources.
 
-Source: https://hl7.org/fhir/R4/search.html
+What the index cannot tell is read from the bodies of the candidates that its conditions
+leave, in creation order and in batches.
 
 Paging follows keys, not offsets. In creation order (and by `_id`) a walk over all pages
 yields every resource that matched throughout exactly once. Under another `_sort` what
 was changed since the first page is shown at its old place, so never twice.
+
+Source: https://hl7.org/fhir/R4/search.html
 """
 
 # ruff: noqa: S608 - names of tables and columns are our own, values are parameters
 
-import base64
-import binascii
-import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cmp_to_key
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from segue.fhir.canonical import loads
+from segue.fhir.fhirpath import FhirPathError
 from segue.fhir.outcomes import fhir_error
-from segue.fhir.references import parse_reference
-from segue.fhir.search.hashes import reference_hash
-from segue.fhir.search.query import (
+from segue.fhir.search.conditions import (
+    ChainCondition,
     Condition,
     DateCondition,
+    EvaluatedCondition,
+    HasCondition,
     IdCondition,
-    Interval,
+    IndexCondition,
     LastUpdatedCondition,
+    MarkedCondition,
     Query,
-    Sort,
     StringCondition,
     TokenCondition,
 )
-from segue.fhir.search.values import references, terms
+from segue.fhir.search.hashes import reference_hash
+from segue.fhir.search.parameters import Parameter
+from segue.fhir.search.values import references
 from segue.model.identity import ResourceKey
 from segue.store.commit import ORDINAL_BITS
 from segue.store.dialects import Row, Session
 from segue.store.packing import unpack
-from segue.store.reader import Reader, stored
+from segue.store.reader import stored
 from segue.store.records import StoredVersion
+from segue.store.search_conditions import Sql, condition_sql, joined, lookup
+from segue.store.search_order import (
+    POSITION,
+    Cursor,
+    after,
+    by_old_place,
+    compare,
+    direction,
+    in_sql,
+    read_cursor,
+    sort_key,
+    sorting,
+    values,
+)
 
 FEW = 2000
 """A condition that so few rows meet is looked up first; else the type is walked."""
 
-MOST_INCLUDED = 1000
+LINKED = 1000
+"""A chain whose end so few resources meet is followed from its end; else from its start."""
 
-_POSITION = "(SELECT c.position FROM commits c WHERE c.tx = r.tx)"
-_AT = "(SELECT c.at FROM commits c WHERE c.tx = r.tx)"
-_LAST_CHARACTER = "\U0010ffff"
+SCANNED = 20_000
+"""Bodies that are read for one page; then it ends, full or not, and the next one goes on."""
 
-Sql = tuple[str, list[Any]]
+COUNTED = 2_000
+"""Candidates whose bodies are read for a total that nobody insists on."""
+
+SORTED = 20_000
+"""Candidates that are sorted by what only their bodies tell."""
+
+DONE = 1 << 62
+"""`counter.next` of a parameter's mark once every resource has its rows."""
+
+_BATCH = 200
+_LARGEST = 2_000
+_PK = 2
+
+_INDEX = (TokenCondition, DateCondition, StringCondition, IdCondition, LastUpdatedCondition)
+
+
+class Candidate(NamedTuple):
+    """A row (version's seven columns, …) and the resource in it."""
+
+    row: Row
+    resource: dict[str, Any]
+
+
+Filter = Callable[[Sequence[Candidate]], Sequence[Candidate]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +107,17 @@ class SearchPage:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cursor:
-    """Where a page ended: sort values, pk, and the position of the first page."""
+class _Settled:
+    """A query for this snapshot: what the database does, and what is left to do."""
 
-    position: int
-    pk: int
-    values: tuple[Any, ...]
+    query: Query
+    source: Sql
+    where: Sql
+    filters: tuple[Filter, ...]
 
-    def __str__(self) -> str:
-        text = json.dumps([self.position, self.pk, *self.values], separators=(",", ":"))
-        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    @property
+    def params(self) -> list[Any]:
+        return joined(self.source, self.where)
 
 
 class Searcher:
@@ -84,52 +125,92 @@ class Searcher:
 
     def __init__(self, session: Session) -> None:
         """Take a session with a reading transaction begun."""
-        self._session = session
+        self.session = session
+        self._marks: frozenset[str] | None = None
 
     def page(self, query: Query) -> SearchPage:
         """One page of matches.
 
         Raises:
-            FhirError: 400; the cursor is not one of ours, or of another search.
+            FhirError: 400; the cursor is not one of ours, or of another search; or so
+                many candidates are left that they cannot be sorted from their bodies.
         """
-        source, where = self._source(query)
-        total: int | None = None
-        if query.total == "accurate" or query.summary_count:
-            row = self._session.row(
-                f"SELECT count(*) {source[0]} {where[0]}", _params(source, where)
-            )
-            total = row[0] if row else 0
+        settled = self._settled(query)
         if query.summary_count:
-            return SearchPage([], total, None)
-        cursor = _read(query)
-        rows = self._rows(query, source, where, cursor)
-        by_old_place = bool(query.sort) and any(sort.by != "id" for sort in query.sort)
-        if cursor is not None and by_old_place:
-            rows += self._changed(query, source, where, cursor)
-            rows.sort(key=_sorting(query.sort))
+            return SearchPage([], self._total(settled, "accurate"), None)
+        cursor = read_cursor(query)
+        if not query.sort and settled.filters:
+            return self._scanned(settled, cursor)
+        if settled.filters or not in_sql(query.sort):
+            return self._sorted(settled, cursor)
+        rows = self._rows(settled, cursor, query.count + 1)
+        if cursor is not None and by_old_place(query.sort):
+            rows += self._changed(settled, cursor)
+            rows.sort(key=sorting(query.sort, 7))
+        return self._page(settled, rows, cursor, self._total(settled, query.total))
+
+    def first(self, query: Query, most: int) -> list[ResourceKey]:
+        """The first matches in creation order, however many bodies that takes."""
+        return [ResourceKey(row[0], row[1]) for row in self._matches(query, most)]
+
+    def reading(
+        self, type_: str, name: str, test: Callable[[dict[str, Any]], bool]
+    ) -> Iterator[ResourceKey]:
+        """The resources of a type whose bodies meet a test, in creation order."""
+        query = Query(type_, (EvaluatedCondition(name, test),))
+        for row in self._matches(query, None):
+            yield ResourceKey(row[0], row[1])
+
+    def _page(
+        self, settled: _Settled, rows: list[Row], cursor: Cursor | None, total: int | None
+    ) -> SearchPage:
+        count = settled.query.count
         following = None
-        if len(rows) > query.count:
-            rows = rows[: query.count]
+        if len(rows) > count:
+            rows = rows[:count]
             position = cursor.position if cursor else self._position()
             last = rows[-1]
-            following = str(_Cursor(position, last[2], tuple(last[8:])))
+            following = str(Cursor(position, last[7], tuple(last[8:])))
         return SearchPage([stored(row[:7]) for row in rows], total, following)
 
     def _position(self) -> int:
-        row = self._session.row("SELECT position FROM head WHERE id = 1")
+        row = self.session.row("SELECT position FROM head WHERE id = 1")
+        return row[0] if row else 0
+
+    # --- totals --------------------------------------------------------------------------
+
+    def _total(self, settled: _Settled, wanted: str) -> int | None:
+        if wanted == "none":
+            return None
+        candidates = self._candidates(settled)
+        if not settled.filters:
+            return candidates
+        if wanted == "affordable" and candidates > COUNTED:
+            return None
+        return sum(len(kept) for kept, _ in self._batches(settled, 0))
+
+    def _candidates(self, settled: _Settled) -> int:
+        row = self.session.row(
+            f"SELECT count(*) {settled.source[0]} {settled.where[0]}", settled.params
+        )
         return row[0] if row else 0
 
     # --- conditions ----------------------------------------------------------------------
 
-    def _source(self, query: Query) -> tuple[Sql, Sql]:
-        """FROM and WHERE, with the most selective condition first."""
-        found = [
-            (number, rows, one)
-            for one in query.conditions
-            for number, rows in self._few(query, one)
+    def _settled(self, query: Query) -> _Settled:
+        """FROM and WHERE, with the most selective condition first, and what is left."""
+        rest: list[IndexCondition] = []
+        filters: list[Filter] = []
+        for condition in query.conditions:
+            found = self._answered(query.type, condition)
+            if isinstance(found, _INDEX):
+                rest.append(found)
+            else:
+                filters.append(found)
+        counted = [
+            (number, rows, one) for one in rest for number, rows in self._few(query.type, one)
         ]
-        first = min(found, key=_number, default=None)
-        rest = list(query.conditions)
+        first = min(counted, key=_number, default=None)
         source: Sql = ("FROM resource r", [])
         where: list[Sql] = [("r.type = ? AND r.deleted = 0", [query.type])]
         walk = next((c for c in rest if _is_one_token(c)), None)
@@ -140,28 +221,199 @@ class Searcher:
             source = ("FROM search_token t CROSS JOIN resource r", [])
             where.append(("t.hash = ? AND r.pk = t.resource", [walk.any_of[0]]))
             rest.remove(walk)
-        where += [_condition(condition) for condition in rest]
-        joined = " AND ".join(f"({sql})" for sql, _ in where)
-        return source, (f"WHERE {joined}", [value for _, params in where for value in params])
+        where += [condition_sql(condition) for condition in rest]
+        whole = " AND ".join(f"({sql})" for sql, _ in where)
+        return _Settled(query, source, (f"WHERE {whole}", joined(*where)), tuple(filters))
 
-    def _few(self, query: Query, condition: Condition) -> list[tuple[int, Sql]]:
+    def _few(self, type_: str, condition: IndexCondition) -> list[tuple[int, Sql]]:
         """How many rows meet a condition, counted up to FEW, and their resources."""
-        rows = _lookup(query.type, condition)
+        rows = lookup(type_, condition)
         if rows is None:
             return []
-        counted = self._session.row(
-            f"SELECT count(*) FROM ({rows[0]} LIMIT {FEW}) x",
-            rows[1],
-        )
+        counted = self.session.row(f"SELECT count(*) FROM ({rows[0]} LIMIT {FEW}) x", rows[1])
         return [(counted[0] if counted else 0, rows)]
 
-    # --- pages ---------------------------------------------------------------------------
+    def _answered(self, type_: str, condition: Condition) -> IndexCondition | Filter:
+        match condition:
+            case EvaluatedCondition():
+                return _tested(condition)
+            case MarkedCondition(mark, indexed, evaluated):
+                return indexed if self._complete(mark) else _tested(evaluated)
+            case ChainCondition():
+                return self._chained(type_, condition)
+            case HasCondition():
+                return self._pointed_at(type_, condition)
+            case _:
+                return condition
 
-    def _rows(self, query: Query, source: Sql, where: Sql, cursor: _Cursor | None) -> list[Row]:
-        """Rows (version's seven columns, pk, sort values) of a page and one more."""
-        keys = [_sort_key(sort) for sort in query.sort]
+    def indexed(self, known: Parameter) -> bool:
+        """Whether the index answers for a parameter in this store."""
+        return known.indexed and (not known.mark or self._complete(known.mark))
+
+    def _complete(self, mark: str) -> bool:
+        if self._marks is None:
+            rows = self.session.rows(
+                "SELECT name FROM counter WHERE name LIKE 'index:%' AND next = ?", (DONE,)
+            )
+            self._marks = frozenset(name for (name,) in rows)
+        return mark in self._marks
+
+    # --- chains --------------------------------------------------------------------------
+
+    def _chained(self, type_: str, chain: ChainCondition) -> IndexCondition | Filter:
+        """What names one of the resources that meet the end of the chain."""
+        known = chain.parameter
+        ends: set[str] = set()
+        for query in chain.queries:
+            found = self.first(query, LINKED + 1 - len(ends))
+            ends.update(key.reference for key in found)
+            if len(ends) > LINKED:
+                return self._chained_from_start(chain)
+        if not ends:
+            return IdCondition(())
+        if self.indexed(known):
+            numbers = {reference_hash(type_, known.code, end) for end in ends}
+            return TokenCondition(tuple(sorted(numbers)))
+        return _kept(lambda resource: not ends.isdisjoint(references(resource, known.code)))
+
+    def _chained_from_start(self, chain: ChainCondition) -> Filter:
+        code = chain.parameter.code
+
+        def keep(batch: Sequence[Candidate]) -> Sequence[Candidate]:
+            named = [set(references(one.resource, code)) for one in batch]
+            ends: set[str] = set()
+            for query in chain.queries:
+                mark = f"{query.type}/"
+                ids = {
+                    text[len(mark) :] for refs in named for text in refs if text.startswith(mark)
+                }
+                if ids:
+                    among = (IdCondition(tuple(sorted(ids))), *query.conditions)
+                    found = self.first(replace(query, conditions=among), len(ids))
+                    ends.update(key.reference for key in found)
+            return [
+                one for one, refs in zip(batch, named, strict=True) if not ends.isdisjoint(refs)
+            ]
+
+        return keep
+
+    def _pointed_at(self, type_: str, has: HasCondition) -> IndexCondition | Filter:
+        """What one of the resources that meet the query points to."""
+        query, code = has.query, has.parameter.code
+        most = LINKED + 1 if self.indexed(has.parameter) else None
+        rows = list(self._matches(query, most))
+        if most is not None and len(rows) > LINKED:
+            return self._pointed_at_from_end(type_, has)
+        return IdCondition(tuple(sorted(_named(type_, code, rows))))
+
+    def _pointed_at_from_end(self, type_: str, has: HasCondition) -> Filter:
+        query, code = has.query, has.parameter.code
+
+        def keep(batch: Sequence[Candidate]) -> Sequence[Candidate]:
+            hashes = {reference_hash(query.type, code, f"{type_}/{one.row[1]}") for one in batch}
+            among = (TokenCondition(tuple(sorted(hashes))), *query.conditions)
+            rows = self._matches(replace(query, conditions=among), None)
+            ids = _named(type_, code, rows)
+            return [one for one in batch if one.row[1] in ids]
+
+        return keep
+
+    # --- walking -------------------------------------------------------------------------
+
+    def _matches(self, query: Query, most: int | None) -> Iterator[Row]:
+        """Matches in creation order, unbounded."""
+        settled = self._settled(replace(query, sort=(), cursor=None))
+        found = 0
+        size = _BATCH if settled.filters or most is None else max(most, 1)
+        for kept, _ in self._batches(settled, 0, size):
+            for row in kept:
+                if most is not None and found >= most:
+                    return
+                found += 1
+                yield row
+
+    def _batches(
+        self, settled: _Settled, after_pk: int, size: int = _BATCH
+    ) -> Iterator[tuple[list[Row], Sequence[Row]]]:
+        """Batches in creation order: what is kept, and what was read."""
+        while True:
+            cursor = Cursor(0, after_pk, ()) if after_pk else None
+            rows = self._rows(replace(settled, query=_unsorted(settled.query)), cursor, size)
+            yield self._filtered(settled, rows), rows
+            if len(rows) < size:
+                return
+            after_pk = rows[-1][_PK]
+            size = min(2 * size, _LARGEST)
+
+    def _filtered(self, settled: _Settled, rows: list[Row]) -> list[Row]:
+        if not settled.filters or not rows:
+            return rows
+        batch: Sequence[Candidate] = [Candidate(row, loads(unpack(row[4]))) for row in rows]
+        for one in settled.filters:
+            batch = one(batch)
+        return [one.row for one in batch]
+
+    def _scanned(self, settled: _Settled, cursor: Cursor | None) -> SearchPage:
+        """A page in creation order of what only the bodies tell.
+
+        A page ends early where too many bodies would have to be read for it.
+        """
+        query = settled.query
+        found: list[Row] = []
+        scanned, last, more = 0, cursor.pk if cursor else 0, False
+        for kept, rows in self._batches(settled, last):
+            found += kept
+            scanned += len(rows)
+            last = rows[-1][_PK] if rows else last
+            more = len(found) > query.count or scanned >= SCANNED
+            if more:
+                break
+        total: int | None
+        if cursor is None and not more and query.total != "none":
+            total = len(found)
+        else:
+            total = self._total(settled, query.total)
+        page = self._page(settled, found, cursor, total)
+        if page.next is None and more:
+            position = cursor.position if cursor else self._position()
+            return replace(page, next=str(Cursor(position, last, ())))
+        return page
+
+    def _sorted(self, settled: _Settled, cursor: Cursor | None) -> SearchPage:
+        """A page of matches that are sorted here, as only their bodies tell their order."""
+        query = settled.query
+        if self._candidates(settled) > SORTED:
+            raise fhir_error(
+                "incorrect",
+                "too-costly",
+                f"more than {SORTED} resources would have to be read to sort them: add a "
+                "condition, or sort by _id, _lastUpdated or an indexed date or string",
+                "_sort",
+            )
+        matches: list[Row] = []
+        total = 0
+        for kept, _ in self._batches(settled, 0):
+            total += len(kept)
+            for row in kept:
+                old: Row | None = (row[4], row[5], row[1])
+                if cursor is not None and by_old_place(query.sort) and row[6] > cursor.position:
+                    old = self._old(row[_PK], cursor.position)
+                if old is None or old[0] is None:
+                    continue
+                keys = (row[_PK], *values(query.sort, loads(unpack(old[0])), old[2], old[1]))
+                if cursor is None or compare(query.sort, keys, (cursor.pk, *cursor.values)) > 0:
+                    matches.append((*row[:7], *keys))
+        matches.sort(key=sorting(query.sort, 7))
+        return self._page(settled, matches, cursor, None if query.total == "none" else total)
+
+    # --- rows ----------------------------------------------------------------------------
+
+    def _rows(self, settled: _Settled, cursor: Cursor | None, most: int) -> list[Row]:
+        """Rows (version's seven columns, pk, sort values), in order."""
+        query, source, where = settled.query, settled.source, settled.where
+        keys = [sort_key(sort) for sort in query.sort]
         named = "".join(f", {sql} AS k{n}" for n, (sql, _) in enumerate(keys))
-        key_params = [value for _, params in keys for value in params]
+        key_params = joined(*keys)
         pk = "t.resource" if source[0].startswith("FROM search_token") else "r.pk"
         inner = f"SELECT {pk} AS pk, r.type, r.id, r.version, r.tx{named} {source[0]} {where[0]}"
         params = [*key_params, *source[1], *where[1]]
@@ -169,7 +421,7 @@ class Searcher:
         order = [
             part
             for n, sort in enumerate(query.sort)
-            for part in (f"CASE WHEN x.k{n} IS NULL THEN 1 ELSE 0 END", f"x.k{n}{_direction(sort)}")
+            for part in (f"CASE WHEN x.k{n} IS NULL THEN 1 ELSE 0 END", f"x.k{n}{direction(sort)}")
         ]
         if not keys:
             # In creation order the cursor belongs inside, so that an index is followed.
@@ -177,121 +429,67 @@ class Searcher:
                 inner += f" AND {pk} > ?"
                 params.append(cursor.pk)
             inner += f" ORDER BY {pk} LIMIT ?"
-            params.append(query.count + 1)
+            params.append(most)
             outer = ""
         else:
             cut: Sql = ("1 = 1", [])
             if cursor:
-                cut = _after(query.sort, cursor)
-                if any(sort.by != "id" for sort in query.sort):
-                    inner += f" AND {_POSITION} <= ?"
+                cut = after(query.sort, cursor)
+                if by_old_place(query.sort):
+                    inner += f" AND {POSITION} <= ?"
                     params.append(cursor.position)
             inner = f"SELECT * FROM ({inner}) x WHERE {cut[0]} "
             inner += f"ORDER BY {', '.join([*order, 'x.pk'])} LIMIT ?"
-            params += [*cut[1], query.count + 1]
+            params += [*cut[1], most]
             outer = ", ".join(order) + ", "
-        return self._session.rows(
+        return self.session.rows(
             "SELECT x.type, x.id, x.pk, v.version, v.body, c.at, c.position, x.pk"
             f"{names} FROM ({inner}) x JOIN version v ON v.resource = x.pk "
             f"AND v.version = x.version JOIN commits c ON c.tx = x.tx ORDER BY {outer}x.pk",
             params,
         )
 
-    def _changed(self, query: Query, source: Sql, where: Sql, cursor: _Cursor) -> list[Row]:
+    def _changed(self, settled: _Settled, cursor: Cursor) -> list[Row]:
         """Matches that changed since the first page and stood beyond the cursor then."""
-        changed = self._session.rows(
-            f"SELECT r.pk {source[0]} {where[0]} AND {_POSITION} > ?",
-            [*_params(source, where), cursor.position],
+        sorts = settled.query.sort
+        changed = self.session.rows(
+            f"SELECT r.pk {settled.source[0]} {settled.where[0]} AND {POSITION} > ?",
+            [*settled.params, cursor.position],
         )
         found: list[Row] = []
         for (pk,) in changed:
-            old = self._session.row(
-                "SELECT v.body, c.at, r.id FROM version v "
-                f"JOIN commits c ON c.tx = v.id >> {ORDINAL_BITS} "
-                "JOIN resource r ON r.pk = v.resource WHERE v.resource = ? "
-                "AND c.position <= ? ORDER BY v.version DESC LIMIT 1",
-                (pk, cursor.position),
-            )
+            old = self._old(pk, cursor.position)
             if old is None or old[0] is None:
                 continue
-            values = _old_values(query.sort, old)
-            if _order(query.sort, (pk, *values), (cursor.pk, *cursor.values)) > 0:
-                row = self._session.row(
+            keys = (pk, *values(sorts, loads(unpack(old[0])), old[2], old[1]))
+            if compare(sorts, keys, (cursor.pk, *cursor.values)) > 0:
+                row = self.session.row(
                     "SELECT r.type, r.id, r.pk, v.version, v.body, c.at, c.position "
                     "FROM resource r JOIN version v ON v.resource = r.pk "
                     "AND v.version = r.version JOIN commits c ON c.tx = r.tx WHERE r.pk = ?",
                     (pk,),
                 )
                 assert row is not None
-                found.append((*row, pk, *values))
+                found.append((*row, *keys))
         return found
 
-    # --- included resources --------------------------------------------------------------
-
-    def included(self, query: Query, matches: Sequence[StoredVersion]) -> list[StoredVersion]:
-        """What `_include` and `_revinclude` add to a page; each once, no match again."""
-        reader = Reader(self._session)
-        seen = {match.key for match in matches}
-        found: list[StoredVersion] = []
-        frontier = list(matches)
-        first = True
-        while frontier and len(found) < MOST_INCLUDED:
-            keys = self._referred(query, frontier, first=first)
-            keys |= self._referring(query, frontier, first=first)
-            new = sorted(keys - seen)[: MOST_INCLUDED - len(found)]
-            seen.update(new)
-            bodies = reader.bodies(new)
-            frontier = [bodies[k] for k in new if k in bodies and bodies[k].body is not None]
-            found += frontier
-            first = False
-        return found
-
-    def _referred(
-        self, query: Query, frontier: Sequence[StoredVersion], *, first: bool
-    ) -> set[ResourceKey]:
-        rules = [rule for rule in query.include if first or rule.iterate]
-        keys: set[ResourceKey] = set()
-        for one in frontier:
-            wanted = [rule for rule in rules if rule.source == one.key.type]
-            if not wanted or one.body is None:
-                continue
-            resource = loads(one.body)
-            for rule in wanted:
-                for text in references(resource, rule.parameter):
-                    key = parse_reference(text)
-                    if key is not None and rule.target in (None, key.type):
-                        keys.add(key)
-        return keys
-
-    def _referring(
-        self, query: Query, frontier: Sequence[StoredVersion], *, first: bool
-    ) -> set[ResourceKey]:
-        hashes = sorted(
-            {
-                reference_hash(rule.source, rule.parameter, one.key.reference)
-                for rule in query.revinclude
-                if first or rule.iterate
-                for one in frontier
-                if rule.target in (None, one.key.type)
-            }
+    def _old(self, pk: int, position: int) -> Row | None:
+        """Body, instant and id of a resource as they were at a position."""
+        return self.session.row(
+            "SELECT v.body, c.at, r.id FROM version v "
+            f"JOIN commits c ON c.tx = v.id >> {ORDINAL_BITS} "
+            "JOIN resource r ON r.pk = v.resource WHERE v.resource = ? "
+            "AND c.position <= ? ORDER BY v.version DESC LIMIT 1",
+            (pk, position),
         )
-        if not hashes:
-            return set()
-        where, params = self._session.among(("t.hash",), [(number,) for number in hashes])
-        rows = self._session.rows(
-            "SELECT r.type, r.id FROM search_token t JOIN resource r ON r.pk = t.resource "
-            f"WHERE {where} AND r.deleted = 0 ORDER BY r.pk LIMIT ?",
-            [*params, MOST_INCLUDED],
-        )
-        return {ResourceKey(*row) for row in rows}
 
 
-def _number(found: tuple[int, Sql, Condition]) -> int:
+def _unsorted(query: Query) -> Query:
+    return replace(query, sort=()) if query.sort else query
+
+
+def _number(found: tuple[int, Sql, IndexCondition]) -> int:
     return found[0]
-
-
-def _params(*parts: Sql) -> list[Any]:
-    return [value for _, params in parts for value in params]
 
 
 def _is_one_token(condition: Condition) -> bool:
@@ -302,226 +500,30 @@ def _is_one_token(condition: Condition) -> bool:
     )
 
 
-def _marks(values: Sequence[Any]) -> str:
-    return ",".join("?" * len(values))
+def _kept(test: Callable[[dict[str, Any]], bool]) -> Filter:
+    def keep(batch: Sequence[Candidate]) -> Sequence[Candidate]:
+        return [one for one in batch if test(one.resource)]
+
+    return keep
 
 
-def _lookup(type_: str, condition: Condition) -> Sql | None:
-    """The resources that meet a condition, from its index; None where it has none."""
-    match condition:
-        case TokenCondition(any_of, negate):
-            if negate:
-                return None
-            sql = f"SELECT resource FROM search_token WHERE hash IN ({_marks(any_of)})"
-            return sql, list(any_of)
-        case DateCondition(parameter, ranges):
-            sql, params = _any_range(ranges, "low", "high")
-            sql = f"SELECT resource FROM search_date WHERE param = ? AND ({sql})"
-            return sql, [parameter, *params]
-        case StringCondition(parameter, prefixes):
-            sql, params = _any_prefix(prefixes)
-            sql = f"SELECT resource FROM search_string WHERE param = ? AND ({sql})"
-            return sql, [parameter, *params]
-        case IdCondition(ids):
-            sql = f"SELECT pk FROM resource WHERE type = ? AND id IN ({_marks(ids)})"
-            return sql, [type_, *ids]
-        case LastUpdatedCondition(ranges):
-            sql, params = _any_instant(ranges)
-            return (
-                "SELECT v.resource FROM commits c CROSS JOIN version v "
-                "JOIN resource q ON q.pk = v.resource AND q.version = v.version "
-                f"WHERE ({sql}) AND v.id >= c.tx << {ORDINAL_BITS} "
-                f"AND v.id < (c.tx + 1) << {ORDINAL_BITS}",
-                params,
-            )
+def _tested(condition: EvaluatedCondition) -> Filter:
+    def test(resource: dict[str, Any]) -> bool:
+        try:
+            return condition.test(resource)
+        except FhirPathError as error:
+            # The expression is the site's; its text holds nothing of a patient.
+            raise fhir_error("incorrect", "exception", str(error), condition.name) from error
+
+    return _kept(test)
 
 
-def _condition(condition: Condition) -> Sql:
-    """A condition on the resource `r`."""
-    match condition:
-        case TokenCondition(any_of, negate):
-            exists = "NOT EXISTS" if negate else "EXISTS"
-            return (
-                f"{exists} (SELECT 1 FROM search_token s WHERE s.hash IN ({_marks(any_of)}) "
-                "AND s.resource = r.pk)",
-                list(any_of),
-            )
-        case DateCondition(parameter, ranges):
-            sql, params = _any_range(ranges, "s.low", "s.high")
-            return (
-                "EXISTS (SELECT 1 FROM search_date s WHERE s.resource = r.pk "
-                f"AND s.param = ? AND ({sql}))",
-                [parameter, *params],
-            )
-        case StringCondition(parameter, prefixes):
-            sql, params = _any_prefix(prefixes)
-            return (
-                "EXISTS (SELECT 1 FROM search_string s WHERE s.resource = r.pk "
-                f"AND s.param = ? AND ({sql}))",
-                [parameter, *params],
-            )
-        case IdCondition(ids):
-            return f"r.id IN ({_marks(ids)})", list(ids)
-        case LastUpdatedCondition(ranges):
-            sql, params = _any_instant(ranges)
-            return f"r.tx IN (SELECT c.tx FROM commits c WHERE {sql})", params
-
-
-def _any_range(ranges: Iterable[Interval], low: str, high: str) -> Sql:
-    parts = [_range(one, low, high) for one in ranges]
-    return " OR ".join(sql for sql, _ in parts), _params(*parts)
-
-
-def _range(interval: Interval, low: str, high: str) -> Sql:
-    """Source: the table of `segue.fhir.search.query.Interval`."""
-    prefix, start, end = interval
-    match prefix:
-        case "eq":
-            # The second bound follows from the third; it lets an index end the scan.
-            return f"({low} >= ? AND {low} < ? AND {high} <= ?)", [start, end, end]
-        case "ne":
-            return f"({low} < ? OR {high} > ?)", [start, end]
-        case "gt":
-            return f"{high} > ?", [end]
-        case "lt":
-            return f"{low} < ?", [start]
-        case "ge":
-            return f"({high} > ? OR {low} >= ?)", [end, start]
-        case "le":
-            return f"({low} < ? OR {high} <= ?)", [start, end]
-        case "sa":
-            return f"{low} >= ?", [end]
-        case "eb":
-            return f"{high} <= ?", [start]
-        case "ap":
-            return f"({low} < ? AND {high} > ?)", [end, start]
-
-
-def _any_instant(ranges: Iterable[Interval]) -> Sql:
-    """The same for instants: `low` is `at`, `high` is the microsecond after it."""
-    parts = []
-    for prefix, start, end in ranges:
-        match prefix:
-            case "eq" | "ap":
-                parts.append(("c.at >= ? AND c.at < ?", [start, end]))
-            case "ne":
-                parts.append(("c.at < ? OR c.at >= ?", [start, end]))
-            case "gt" | "sa":
-                parts.append(("c.at >= ?", [end]))
-            case "lt" | "eb":
-                parts.append(("c.at < ?", [start]))
-            case "ge":
-                parts.append(("c.at >= ?", [start]))
-            case "le":
-                parts.append(("c.at < ?", [end]))
-    return " OR ".join(f"({sql})" for sql, _ in parts), _params(*parts)
-
-
-def _any_prefix(prefixes: Iterable[str]) -> Sql:
-    parts = [("value >= ? AND value < ?", [one, one + _LAST_CHARACTER]) for one in prefixes]
-    return " OR ".join(f"({sql})" for sql, _ in parts), _params(*parts)
-
-
-# --- sorting -----------------------------------------------------------------------------
-
-
-def _direction(sort: Sort) -> str:
-    return " DESC" if sort.descending else ""
-
-
-def _sort_key(sort: Sort) -> Sql:
-    match sort.by:
-        case "id":
-            return "r.id", []
-        case "lastUpdated":
-            return _AT, []
-        case "date":
-            value = "max(s.high)" if sort.descending else "min(s.low)"
-            table = "search_date"
-        case "string":
-            value = "max(s.value)" if sort.descending else "min(s.value)"
-            table = "search_string"
-    return (
-        f"(SELECT {value} FROM {table} s WHERE s.resource = r.pk AND s.param = ?)",
-        [sort.parameter],
-    )
-
-
-def _after(sorts: Sequence[Sort], cursor: _Cursor) -> Sql:
-    """What comes after the cursor: alternatives, one for each key that decides."""
-    ways: list[Sql] = []
-    same: list[Sql] = []
-    for n, (sort, value) in enumerate(zip(sorts, cursor.values, strict=True)):
-        if value is None:
-            same.append((f"x.k{n} IS NULL", []))
-            continue
-        sign = "<" if sort.descending else ">"
-        ways.append(_both([*same, (f"(x.k{n} IS NULL OR x.k{n} {sign} ?)", [value])]))
-        same.append((f"x.k{n} = ?", [value]))
-    ways.append(_both([*same, ("x.pk > ?", [cursor.pk])]))
-    return " OR ".join(f"({sql})" for sql, _ in ways), _params(*ways)
-
-
-def _both(parts: Sequence[Sql]) -> Sql:
-    return " AND ".join(sql for sql, _ in parts), _params(*parts)
-
-
-def _order(sorts: Sequence[Sort], one: Sequence[Any], other: Sequence[Any]) -> int:
-    """Compare (pk, sort values …): negative where the first comes first."""
-    for sort, a, b in zip(sorts, one[1:], other[1:], strict=True):
-        if a == b:
-            continue
-        if a is None or b is None:
-            return 1 if a is None else -1
-        return -1 if (a < b) != sort.descending else 1
-    return int(one[0] > other[0]) - int(one[0] < other[0])
-
-
-def _sorting(sorts: Sequence[Sort]) -> Callable[[Row], Any]:
-    """The sort key of page rows."""
-
-    def compare(one: Row, other: Row) -> int:
-        return _order(sorts, one[7:], other[7:])
-
-    return cmp_to_key(compare)
-
-
-def _old_values(sorts: Sequence[Sort], old: Row) -> tuple[Any, ...]:
-    body, at, id_ = old
-    found = terms(loads(unpack(body)))
-    values: list[Any] = []
-    for sort in sorts:
-        match sort.by:
-            case "id":
-                values.append(id_)
-            case "lastUpdated":
-                values.append(at)
-            case "date":
-                times = [
-                    (low, high) for number, low, high in found.dates if number == sort.parameter
-                ]
-                if sort.descending:
-                    values.append(max((high for _, high in times), default=None))
-                else:
-                    values.append(min((low for low, _ in times), default=None))
-            case "string":
-                texts = [text for number, text in found.strings if number == sort.parameter]
-                pick = max if sort.descending else min
-                values.append(pick(texts, default=None))
-    return tuple(values)
-
-
-def _read(query: Query) -> _Cursor | None:
-    if query.cursor is None:
-        return None
-    try:
-        text = base64.urlsafe_b64decode(query.cursor + "=" * (-len(query.cursor) % 4))
-        position, pk, *values = json.loads(text)
-        fits = len(values) == len(query.sort) and isinstance(pk, int) and isinstance(position, int)
-    except (binascii.Error, UnicodeDecodeError, ValueError, TypeError):
-        fits = False
-    if not fits:
-        raise fhir_error(
-            "incorrect", "value", "this page does not belong to this search: start anew", "_cursor"
-        )
-    return _Cursor(position, pk, tuple(values))
+def _named(type_: str, code: str, rows: Iterator[Row] | Sequence[Row]) -> set[str]:
+    """Ids of one type that the rows' resources name by a parameter."""
+    mark = f"{type_}/"
+    return {
+        text[len(mark) :]
+        for row in rows
+        for text in references(loads(unpack(row[4])), code)
+        if text.startswith(mark)
+    }

@@ -5,10 +5,17 @@ Source: FHIR R4 search, https://hl7.org/fhir/R4/search.html
 Every condition of a query must hold (AND); the values within a condition are
 alternatives (OR). All keys are numbers made by `segue.fhir.search.hashes`, all times
 are microseconds UTC, all intervals are half open.
+
+Token, date, string, id and `_lastUpdated` conditions are answered by the store's index.
+An `EvaluatedCondition` reads the bodies of what the others leave.
 """
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from segue.fhir.search.parameters import Parameter
+from segue.model.changes import SearchTerms
 
 Prefix = Literal["eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"]
 
@@ -37,6 +44,33 @@ class Interval(NamedTuple):
     low: int
     high: int
 
+    def fits(self, row_low: int, row_high: int) -> bool:
+        """Whether a row matches.
+
+        >>> Interval("gt", 10, 20).fits(15, 25), Interval("sa", 10, 20).fits(15, 25)
+        (True, False)
+        """
+        prefix, low, high = self
+        match prefix:
+            case "eq":
+                return row_low >= low and row_high <= high
+            case "ne":
+                return row_low < low or row_high > high
+            case "gt":
+                return row_high > high
+            case "lt":
+                return row_low < low
+            case "ge":
+                return row_high > high or row_low >= low
+            case "le":
+                return row_low < low or row_high <= high
+            case "sa":
+                return row_low >= high
+            case "eb":
+                return row_high <= low
+            case "ap":
+                return row_low < high and row_high > low
+
 
 @dataclass(frozen=True, slots=True)
 class TokenCondition:
@@ -50,6 +84,10 @@ class TokenCondition:
     any_of: tuple[int, ...]
     negate: bool = False
 
+    def holds(self, rows: SearchTerms) -> bool:
+        """Whether rows of one parameter meet it."""
+        return (not set(self.any_of).isdisjoint(rows.tokens)) != self.negate
+
 
 @dataclass(frozen=True, slots=True)
 class DateCondition:
@@ -58,13 +96,28 @@ class DateCondition:
     parameter: int
     ranges: tuple[Interval, ...]
 
+    def holds(self, rows: SearchTerms) -> bool:
+        """Whether rows of one parameter meet it."""
+        return any(one.fits(low, high) for one in self.ranges for _, low, high in rows.dates)
+
 
 @dataclass(frozen=True, slots=True)
 class StringCondition:
-    """A string parameter: some row's folded text starts with one of the prefixes."""
+    """A string parameter: some row's folded text starts with one of the prefixes.
+
+    Attributes:
+        contains: one of them may stand anywhere in the text.
+    """
 
     parameter: int
     prefixes: tuple[str, ...]
+    contains: bool = False
+
+    def holds(self, rows: SearchTerms) -> bool:
+        """Whether rows of one parameter meet it."""
+        if self.contains:
+            return any(one in text for one in self.prefixes for _, text in rows.strings)
+        return any(text.startswith(self.prefixes) for _, text in rows.strings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +134,52 @@ class LastUpdatedCondition:
     ranges: tuple[Interval, ...]
 
 
-Condition = TokenCondition | DateCondition | StringCondition | IdCondition | LastUpdatedCondition
+@dataclass(frozen=True, slots=True)
+class EvaluatedCondition:
+    """What is read from the body: a parameter without index, or a modifier.
+
+    Attributes:
+        name: of the parameter, as it was sent.
+        test: whether a resource meets it.
+    """
+
+    name: str
+    test: Callable[[dict[str, Any]], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedCondition:
+    """A site's parameter: the index answers once the store has the mark, else the bodies."""
+
+    mark: str
+    indexed: TokenCondition | DateCondition | StringCondition
+    evaluated: EvaluatedCondition
+
+
+@dataclass(frozen=True, slots=True)
+class ChainCondition:
+    """`patient.name=x`: what the reference parameter names meets one of the queries."""
+
+    parameter: Parameter
+    queries: tuple["Query", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HasCondition:
+    """`_has:Encounter:patient:status=x`: something that meets the query points here.
+
+    Attributes:
+        parameter: the reference of the query's type that points to the resource.
+    """
+
+    parameter: Parameter
+    query: "Query"
+
+
+IndexCondition = (
+    TokenCondition | DateCondition | StringCondition | IdCondition | LastUpdatedCondition
+)
+Condition = IndexCondition | EvaluatedCondition | MarkedCondition | ChainCondition | HasCondition
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +187,18 @@ class Sort:
     """One key of `_sort`.
 
     Attributes:
-        by: `id`, `lastUpdated`, or the kind of index that `parameter` lives in.
-        parameter: number of the date or string parameter; 0 for the first two.
+        by: `id`, `lastUpdated`, the kind of index that the parameter lives in, or
+            `value`, which is read from the bodies.
+        parameter: number of the date or string parameter; 0 for the others.
         descending: from the highest; a date then counts by its row_high, else by
             its row_low. Resources without a value come last either way.
+        known: the parameter.
     """
 
-    by: Literal["id", "lastUpdated", "date", "string"]
+    by: Literal["id", "lastUpdated", "date", "string", "value"]
     parameter: int = 0
     descending: bool = False
+    known: Parameter | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +206,8 @@ class Include:
     """`_include=source:parameter[:target]`: what the matches point to.
 
     The references are read from the matched body with
-    `segue.fhir.search.values.references(resource, parameter)`.
+    `segue.fhir.search.values.references(resource, parameter)`. A `*` stands for any
+    type as source, and for every reference parameter.
     """
 
     source: str
@@ -118,8 +220,8 @@ class Include:
 class ReverseInclude:
     """`_revinclude=source:parameter[:target]`: what points to the matches.
 
-    Resources of type `source` with the token
-    `reference_hash(source, parameter, "<match type>/<match id>")`.
+    Resources of type `source` whose parameter names `<match type>/<match id>`; `*` as
+    for an `Include`.
     """
 
     source: str
@@ -138,7 +240,8 @@ class Query:
         sort: empty: creation order (pk), which pages exactly.
         count: page size; 0 with `summary_count` asks for the number only.
         summary_count: `_summary=count`: only the total is wanted.
-        total: `none` where the client does not want it counted, else `accurate`.
+        total: `accurate` where the client insists, `none` where it does not want it,
+            else `affordable`: counted where that takes no long reading of bodies.
         cursor: opaque continuation made by the store, from `_cursor`.
         elements: top-level elements to keep (`_elements`); empty: all.
         used: the (name, value) pairs that took part, for `link.self`.
@@ -152,7 +255,7 @@ class Query:
     include: tuple[Include, ...] = ()
     revinclude: tuple[ReverseInclude, ...] = ()
     summary_count: bool = False
-    total: Literal["none", "accurate"] = "accurate"
+    total: Literal["none", "affordable", "accurate"] = "affordable"
     cursor: str | None = None
     elements: tuple[str, ...] = ()
     used: tuple[tuple[str, str], ...] = ()

@@ -6,15 +6,17 @@ a closure reads the values under its element and adds numbers to three lists.
 
 import unicodedata
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from segue.fhir.datetimes import HIGHEST, LOWEST, interval
-from segue.fhir.search.hashes import parameter_salt, token_hash, value_hash
-from segue.fhir.search.parameters import Parameter, Path, parameter, parameters_of
+from segue.fhir.fhirpath import evaluate
+from segue.fhir.search.hashes import parameter_salt, value_hash
+from segue.fhir.search.parameters import Kind, Parameter, Path, indexed_of, parameter
 from segue.model.changes import SearchTerms
 
-__all__ = ["folded", "references", "terms", "token_hash"]
+__all__ = ["folded", "forget", "references", "rows_of", "terms", "values_of"]
 
 Tokens = list[int]
 Dates = list[tuple[int, int, int]]
@@ -40,6 +42,28 @@ def terms(resource: dict[str, Any]) -> SearchTerms:
     # has elements.
     for name in plan.keys() & resource.keys():
         plan[name](resource[name], tokens, dates, strings)
+    return _terms(tokens, dates, strings)
+
+
+def rows_of(known: Parameter, node: dict[str, Any]) -> SearchTerms:
+    """The rows that one parameter has, or would have if it were indexed.
+
+    Args:
+        known: the parameter, or a part of a composite.
+        node: the resource, or the base of the composite.
+    """
+    tokens: Tokens = []
+    dates: Dates = []
+    strings: Strings = []
+    for name, emit in _emits(known):
+        if not name:
+            emit(node, tokens, dates, strings)
+        elif name in node:
+            emit(node[name], tokens, dates, strings)
+    return _terms(tokens, dates, strings)
+
+
+def _terms(tokens: Tokens, dates: Dates, strings: Strings) -> SearchTerms:
     return SearchTerms(
         tuple(sorted(set(tokens))),
         tuple(sorted(set(dates))) if dates else (),
@@ -68,13 +92,32 @@ def references(resource: dict[str, Any], code: str) -> list[str]:
     """
     known = parameter(resource["resourceType"], code)
     found: list[str] = []
-    for path in known.paths if known else ():
-        for value in _values(resource, path.steps):
-            text = value.get("reference") if isinstance(value, dict) else None
-            key = _relative(text) if isinstance(text, str) else None
-            if key and key.startswith(path.only) and key not in found:
-                found.append(key)
+    for value, path in values_of(known, resource) if known else ():
+        if not isinstance(value, dict):
+            continue
+        text = value.get("reference")
+        if path.datatype == "Resource":
+            text = f"{value.get('resourceType')}/{value.get('id')}"
+        key = _relative(text) if isinstance(text, str) else None
+        if key and key.startswith(path.only) and key not in found:
+            found.append(key)
     return found
+
+
+def values_of(known: Parameter, node: dict[str, Any]) -> Iterator[tuple[Any, Path]]:
+    """The values that a parameter finds, each with the path that it stands at.
+
+    Raises:
+        FhirPathError: the expression of a site's parameter cannot be evaluated.
+    """
+    for path in known.paths:
+        if path.expression:
+            for value in evaluate(node, path.expression):
+                yield value, path
+            continue
+        for value in _values(node, path.steps):
+            if value is not None:
+                yield value, path
 
 
 def _values(value: Any, steps: tuple[str, ...]) -> Iterator[Any]:
@@ -83,17 +126,51 @@ def _values(value: Any, steps: tuple[str, ...]) -> Iterator[Any]:
             yield from _values(item, steps)
     elif not steps:
         yield value
-    elif isinstance(value, dict) and steps[0] in value:
-        yield from _values(value[steps[0]], steps[1:])
+    elif isinstance(value, dict):
+        name, wanted = _step(steps[0])
+        if name in value:
+            yield from _values(_kept(value[name], wanted), steps[1:])
+
+
+def _kept(value: Any, wanted: str) -> Any:
+    """The items that a filter keeps."""
+    if not wanted or not isinstance(value, list):
+        return value
+    key, equals, text = wanted.partition("=")
+    if equals:
+        return [item for item in value if isinstance(item, dict) and item.get(key) == text]
+    return value[int(key) : int(key) + 1]
+
+
+def _step(step: str) -> tuple[str, str]:
+    """Element name and filter."""
+    name, _, wanted = step.partition("[")
+    return name, wanted.removesuffix("]")
+
+
+def forget() -> None:
+    """Compile anew: the parameters are others now."""
+    _plan.cache_clear()
+    _emits.cache_clear()
+
+
+@lru_cache(maxsize=4_096)
+def _emits(known: Parameter) -> tuple[tuple[str, Emit], ...]:
+    """Top-level element and closure of each path; "" for the resource itself."""
+    return tuple(
+        (_step(path.steps[0])[0], _descend(path.steps, _leaf(path, known)))
+        if path.steps
+        else ("", _leaf(path, known))
+        for path in known.paths
+    )
 
 
 @lru_cache(maxsize=256)
 def _plan(type_: str) -> dict[str, Emit]:
     by_name: dict[str, list[tuple[Path, Parameter]]] = {}
-    for known in parameters_of(type_):
+    for known in indexed_of(type_):
         for path in known.paths:
-            name = path.steps[0].partition("[")[0]
-            by_name.setdefault(name, []).append((path, known))
+            by_name.setdefault(_step(path.steps[0])[0], []).append((path, known))
     plan = {name: _element(found) for name, found in by_name.items()}
     return plan | {"meta": _meta(type_)}
 
@@ -101,7 +178,7 @@ def _plan(type_: str) -> dict[str, Emit]:
 def _element(found: list[tuple[Path, Parameter]]) -> Emit:
     codes = {p.code for path, p in found}
     emits = [
-        _descend(path.steps[1:], _leaf(path, known), path.steps[0])
+        _descend(path.steps, _leaf(path, known))
         for path, known in found
         # `subject` gives the row of `patient` too.
         if not (known.code == "patient" and "subject" in codes and path.only == "Patient")
@@ -116,13 +193,13 @@ def _element(found: list[tuple[Path, Parameter]]) -> Emit:
     return emit
 
 
-def _descend(steps: tuple[str, ...], leaf: Emit, first: str) -> Emit:
-    if first.endswith("]"):
-        return _extension(first[first.index("[") + 1 : -1], steps[0], leaf)
-    if not steps:
-        return leaf
-    name = steps[0]
-    below = _descend(steps[1:], leaf, name)
+def _descend(steps: tuple[str, ...], leaf: Emit) -> Emit:
+    """Takes what stands at the first step down to the last one."""
+    wanted = _step(steps[0])[1]
+    if not steps[1:]:
+        return _filtered(wanted, leaf) if wanted else leaf
+    name = _step(steps[1])[0]
+    below = _descend(steps[1:], leaf)
 
     def deeper(value: Any, tokens: Tokens, dates: Dates, strings: Strings) -> None:
         for item in value if type(value) is list else (value,):
@@ -130,14 +207,14 @@ def _descend(steps: tuple[str, ...], leaf: Emit, first: str) -> Emit:
             if inner is not None:
                 below(inner, tokens, dates, strings)
 
-    return deeper
+    return _filtered(wanted, deeper) if wanted else deeper
 
 
-def _extension(url: str, name: str, leaf: Emit) -> Emit:
+def _filtered(wanted: str, below: Emit) -> Emit:
     def emit(value: Any, tokens: Tokens, dates: Dates, strings: Strings) -> None:
-        for item in value:
-            if item.get("url") == url and name in item:
-                leaf(item[name], tokens, dates, strings)
+        kept = _kept(value, wanted)
+        if kept:
+            below(kept, tokens, dates, strings)
 
     return emit
 
@@ -149,7 +226,9 @@ def _leaf(path: Path, known: Parameter) -> Emit:
     keeps a list of primitives in step with its extensions.
     """
     type_, code = known.type, known.code
-    if known.kind == "reference":
+    if path.datatype == "fhirpath":
+        return _found(path, known)
+    if known.kind == "reference" or path.datatype == "canonical":
         return _reference(type_, code, path)
     if known.kind == "date":
         return _date(known.number, path.datatype)
@@ -185,6 +264,21 @@ def _leaf(path: Path, known: Parameter) -> Emit:
                     tokens.append(value_hash(text) ^ salt)
 
         return identifier
+    if path.datatype == "ContactPoint":
+
+        def contact(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
+            for one in value if type(value) is list else (value,):
+                if "value" in one:
+                    tokens += codes[one.get("system", ""), one["value"]]
+
+        return contact
+    if path.datatype == "deceased":
+
+        def deceased(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
+            died = value.get("deceasedBoolean") or "deceasedDateTime" in value
+            tokens += codes[None, "true" if died else "false"]
+
+        return deceased
 
     def plain(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
         for one in value if type(value) is list else (value,):
@@ -212,6 +306,39 @@ class _Codes(dict[tuple[str | None, str], tuple[int, ...]]):
             found = (value_hash(f"{system}|{code}") ^ self._salt, alone)
         self[key] = found
         return found
+
+
+def _found(path: Path, known: Parameter) -> Emit:
+    """What FHIRPath finds, by the look of it."""
+
+    def emit(value: Any, tokens: Tokens, dates: Dates, strings: Strings) -> None:
+        for one in evaluate(value, path.expression):
+            shape = replace(path, datatype=shaped(known.kind, one), expression="")
+            _leaf(shape, known)(one, tokens, dates, strings)
+
+    return emit
+
+
+def shaped(kind: Kind, value: Any) -> str:
+    """The data type that a value of an expression has, as far as its look tells.
+
+    >>> shaped("token", {"system": "urn:x", "code": "a"})
+    'Coding'
+    """
+    if not isinstance(value, dict):
+        return {"reference": "canonical", "date": "dateTime"}.get(kind, "string")
+    keys = value.keys()
+    if kind == "token":
+        if "coding" in keys or keys <= {"text"}:
+            return "CodeableConcept"
+        return "Identifier" if "value" in keys else "Coding"
+    if kind == "date":
+        return "Timing" if keys & {"event", "repeat"} else "Period"
+    if kind == "string":
+        return "HumanName" if keys & {"family", "given"} else "Address"
+    if kind == "quantity":
+        return "Range" if keys & {"low", "high"} else "Quantity"
+    return "Resource" if "resourceType" in keys else "Reference"
 
 
 def _relative(text: str) -> str | None:
@@ -247,7 +374,11 @@ def _reference(type_: str, code: str, path: Path) -> Emit:
                 own = of_patient if text.startswith("Patient/") else salt
                 tokens.append(value_hash(text) ^ own)
 
-    return literal if path.datatype == "Reference" else canonical
+    def contained(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
+        for one in value if type(value) is list else (value,):
+            tokens.append(value_hash(f"{one.get('resourceType')}/{one.get('id')}") ^ salt)
+
+    return {"Reference": literal, "Resource": contained}.get(path.datatype, canonical)
 
 
 def _date(number: int, datatype: str) -> Emit:

@@ -1,0 +1,120 @@
+"""What `_include` and `_revinclude` add to a page of matches.
+
+Source: https://hl7.org/fhir/R4/search.html#revinclude
+"""
+
+# ruff: noqa: S608 - names of tables and columns are our own, values are parameters
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from segue.fhir.canonical import loads
+from segue.fhir.references import parse_reference
+from segue.fhir.search.conditions import Query, ReverseInclude
+from segue.fhir.search.hashes import reference_hash
+from segue.fhir.search.parameters import Parameter, parameter, parameters_of, types
+from segue.fhir.search.values import references
+from segue.model.identity import ResourceKey
+from segue.store.reader import Reader
+from segue.store.records import StoredVersion
+from segue.store.search import Searcher
+
+MOST_INCLUDED = 1000
+_AT_ONCE = 500
+
+
+def included(
+    searcher: Searcher, query: Query, matches: Sequence[StoredVersion]
+) -> list[StoredVersion]:
+    """The resources that are added: each once, no match again, `MOST_INCLUDED` at most."""
+    reader = Reader(searcher.session)
+    seen = {match.key for match in matches}
+    found: list[StoredVersion] = []
+    frontier = list(matches)
+    first = True
+    while frontier and len(found) < MOST_INCLUDED:
+        keys = _referred(query, frontier, first=first)
+        keys |= _referring(searcher, query, frontier, first=first)
+        new = sorted(keys - seen)[: MOST_INCLUDED - len(found)]
+        seen.update(new)
+        bodies = reader.bodies(new)
+        frontier = [bodies[k] for k in new if k in bodies and bodies[k].body is not None]
+        found += frontier
+        first = False
+    return found
+
+
+def _referred(query: Query, frontier: Sequence[StoredVersion], *, first: bool) -> set[ResourceKey]:
+    rules = [rule for rule in query.include if first or rule.iterate]
+    keys: set[ResourceKey] = set()
+    for one in frontier:
+        wanted = [rule for rule in rules if rule.source in ("*", one.key.type)]
+        if not wanted or one.body is None:
+            continue
+        resource = loads(one.body)
+        for rule in wanted:
+            for known in _named(one.key.type, rule.parameter):
+                for text in references(resource, known.code):
+                    key = parse_reference(text)
+                    if key is not None and rule.target in (None, key.type):
+                        keys.add(key)
+    return keys
+
+
+def _named(type_: str, code: str) -> Sequence[Parameter]:
+    if code == "*":
+        return [one for one in parameters_of(type_) if one.kind == "reference"]
+    known = parameter(type_, code)
+    return [known] if known else []
+
+
+def _referring(
+    searcher: Searcher, query: Query, frontier: Sequence[StoredVersion], *, first: bool
+) -> set[ResourceKey]:
+    hashes: set[int] = set()
+    unindexed: list[tuple[Parameter, set[str]]] = []
+    for rule in query.revinclude:
+        if not (first or rule.iterate):
+            continue
+        texts = {one.key.reference for one in frontier if rule.target in (None, one.key.type)}
+        for known in _pointing(rule, {text.partition("/")[0] for text in texts}):
+            if searcher.indexed(known):
+                hashes |= {reference_hash(known.type, known.code, text) for text in texts}
+            else:
+                unindexed.append((known, texts))
+    keys = set(_by_index(searcher, sorted(hashes)))
+    for known, texts in unindexed:
+        keys.update(_by_body(searcher, known, texts))
+    return keys
+
+
+def _pointing(rule: ReverseInclude, targets: set[str]) -> Iterator[Parameter]:
+    """The parameters of a rule that may point to one of the types."""
+    for source in sorted(types()) if rule.source == "*" else (rule.source,):
+        for known in _named(source, rule.parameter):
+            if not known.targets or not targets.isdisjoint(known.targets):
+                # With a star only what the index knows: else all would be read.
+                if rule.source == "*" and not known.indexed:
+                    continue
+                yield known
+
+
+def _by_index(searcher: Searcher, hashes: Sequence[int]) -> Iterator[ResourceKey]:
+    for start in range(0, len(hashes), _AT_ONCE):
+        where, params = searcher.session.among(
+            ("t.hash",), [(number,) for number in hashes[start : start + _AT_ONCE]]
+        )
+        rows = searcher.session.rows(
+            "SELECT r.type, r.id FROM search_token t JOIN resource r ON r.pk = t.resource "
+            f"WHERE {where} AND r.deleted = 0 ORDER BY r.pk LIMIT ?",
+            [*params, MOST_INCLUDED],
+        )
+        yield from (ResourceKey(*row) for row in rows)
+
+
+def _by_body(searcher: Searcher, known: Parameter, texts: set[str]) -> Iterator[ResourceKey]:
+    def points(resource: dict[str, object]) -> bool:
+        return not texts.isdisjoint(references(resource, known.code))
+
+    found = searcher.reading(known.type, known.code, points)
+    yield from islice(found, MOST_INCLUDED)
