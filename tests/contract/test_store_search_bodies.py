@@ -215,8 +215,8 @@ def test_stars_and_parameters_without_index_are_included(filled: Store) -> None:
         ),
         ("Patient", "_id=p&_revinclude=Observation:performer", "Observation/1"),
         ("Patient", "_id=q&_revinclude=Encounter:patient", "Encounter/f"),
-        # A star before the type asks the index only.
-        ("Patient", "_id=q&_revinclude=*", "Encounter/f Observation/2"),
+        # A star before the type asks the index only; that knows the compartment, too.
+        ("Patient", "_id=q&_revinclude=*", "Encounter/f Observation/2 Observation/3"),
         ("Patient", "_id=q&_revinclude=Observation:*", "Observation/2 Observation/3"),
         (
             "Location",

@@ -22,8 +22,6 @@ INTERACTIONS = (
 )
 """Interactions of every stored type."""
 
-_KIND = {"token": "token", "reference": "reference", "date": "date", "string": "string"}
-
 
 class Offered(Protocol):
     """An operation, as far as a statement tells of it; see `segue.api.operations`."""
@@ -121,7 +119,7 @@ def _resource(
     entry["searchParam"] = [
         {"name": "_id", "type": "token"},
         {"name": "_lastUpdated", "type": "date"},
-        *({"name": p.code, "type": _KIND.get(p.kind, "uri")} for p in known),
+        *({"name": p.code, "type": p.kind} for p in known),
     ]
     own = [
         _operation(one)

@@ -5,7 +5,7 @@ from typing import Any
 
 from segue.fhir.references import parse_reference, walk_references
 from segue.fhir.search.hashes import reference_hash
-from segue.fhir.search.parameters import parameters
+from segue.fhir.search.parameters import references_to
 from segue.model.identity import ResourceKey
 from segue.pipeline.transact import Draft
 
@@ -23,11 +23,7 @@ def referrers(
         without: resources that are deleted or rewritten in the same request.
     """
     numbers = sorted(
-        {
-            reference_hash(known.type, known.code, key.reference)
-            for known in parameters().values()
-            if known.kind == "reference" and (not known.targets or key.type in known.targets)
-        }
+        {reference_hash(known.type, known.code, key.reference) for known in references_to(key.type)}
     )
     found = draft.reader.clients_with(numbers, _MOST + len(without))
     return [other for other in found if other != key and other not in without]

@@ -12,7 +12,7 @@ from segue.fhir.canonical import loads
 from segue.fhir.references import parse_reference
 from segue.fhir.search.conditions import Query, ReverseInclude
 from segue.fhir.search.hashes import reference_hash
-from segue.fhir.search.parameters import Parameter, parameter, parameters_of, types
+from segue.fhir.search.parameters import Parameter, parameter, parameters_of, references_to
 from segue.fhir.search.values import references
 from segue.model.identity import ResourceKey
 from segue.store.reader import Reader
@@ -90,13 +90,14 @@ def _referring(
 
 def _pointing(rule: ReverseInclude, targets: set[str]) -> Iterator[Parameter]:
     """The parameters of a rule that may point to one of the types."""
-    for source in sorted(types()) if rule.source == "*" else (rule.source,):
-        for known in _named(source, rule.parameter):
-            if not known.targets or not targets.isdisjoint(known.targets):
-                # With a star only what the index knows: else all would be read.
-                if rule.source == "*" and not known.indexed:
-                    continue
-                yield known
+    if rule.source == "*":
+        # Only what the index knows: else everything would be read.
+        found = {known for target in targets for known in references_to(target)}
+        yield from (one for one in found if rule.parameter in ("*", one.code))
+        return
+    for known in _named(rule.source, rule.parameter):
+        if not known.targets or not targets.isdisjoint(known.targets):
+            yield known
 
 
 def _by_index(searcher: Searcher, hashes: Sequence[int]) -> Iterator[ResourceKey]:

@@ -92,6 +92,7 @@ def replace_installed(parameters: Iterable[Parameter]) -> None:
         known = replace(one, mark=_mark(one)) if one.indexed else one
         _installed[one.type, one.code] = known
     parameters_of.cache_clear()
+    references_to.cache_clear()
 
 
 def installed() -> tuple[Parameter, ...]:
@@ -190,6 +191,17 @@ def indexed_of(type_: str) -> tuple[Parameter, ...]:
     own |= {code for owner, code in _installed if owner == type_}
     found = (parameter(type_, code) for code in sorted(own))
     return tuple(one for one in found if one is not None and one.indexed)
+
+
+@lru_cache(maxsize=256)
+def references_to(target: str) -> tuple[Parameter, ...]:
+    """The indexed reference parameters, of any type, that may point to a type."""
+    return tuple(
+        one
+        for type_ in sorted(types())
+        for one in indexed_of(type_)
+        if one.kind == "reference" and (not one.targets or target in one.targets)
+    )
 
 
 def every() -> tuple[Parameter, ...]:
