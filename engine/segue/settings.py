@@ -78,6 +78,7 @@ class SiteSettings:
     links_by: tuple[str, ...] = ("MR", "PI")
     practices: Mapping[str, str] = field(default_factory=dict)
     lag: timedelta = timedelta(hours=72)
+    a37_unmerges: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,7 +399,7 @@ class _Reader:
             node,
             here,
             ("name", "authority", "system", "zone", "sends_as", "control_id_reuse", "links_by",
-             "practices", "lag"),
+             "practices", "lag", "a37_unmerges"),
         )  # fmt: skip
 
         def has(key: str, read: Callable[..., Any], default: Any, *more: str) -> Any:
@@ -420,6 +421,7 @@ class _Reader:
             links_by=has("links_by", self.strings, ("MR", "PI")),
             practices=has("practices", self.pairs, {}),
             lag=has("lag", self.duration, timedelta(hours=72)),
+            a37_unmerges=has("a37_unmerges", self.boolean, False),
         )
 
     def known_site(

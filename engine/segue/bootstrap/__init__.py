@@ -234,6 +234,7 @@ def site_rules(settings: Settings) -> dict[str, SiteRules]:
             site.links_by,
             site.practices,
             systems,
+            site.a37_unmerges,
         )
         for site in settings.sites.values()
     }

@@ -10,6 +10,7 @@ from typing import Any
 
 from segue.care.coordinate import episodes_of
 from segue.care.elements import Resource, expand, in_order
+from segue.care.identity import standing
 from segue.care.person import (
     PRACTICE,
     deceased,
@@ -168,8 +169,8 @@ def _identifiers(person: PersonState, identifiers: list[Any]) -> list[Any]:
                         identifiers += _missing(items, identifiers)
     if len(person.patients) > 1 or not identifiers:
         gone: set[str] = set()
-        for edge in person.edges:
-            if edge.kind in ("merge", "change"):
+        for edge in standing(person.edges):
+            if edge.kind != "link":
                 gone.add(edge.gone)
                 gone.discard(edge.kept)
         for identity, source in person.patients.items():

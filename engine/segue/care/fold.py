@@ -6,6 +6,7 @@ that, it gives None. What a visit's facts mean follows HL7 v2 chapter 3.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from segue.care.cancels import STARTS, Struck, ends_visit, is_cancel, strike
 from segue.care.movements import (
@@ -22,7 +23,8 @@ from segue.care.order import Key, occurred_key, recorded_key
 from segue.care.states import VisitState
 from segue.care.visit_statements import tell
 from segue.care.visit_times import Course, find_times, keeps_times, overlay, start_values
-from segue.model.facts import Fact
+from segue.model.facts import Fact, Fragment
+from segue.model.identity import stable_id
 
 _SETS_STATUS = frozenset({"preadmit", "admit", "register", "leave", "return", "discharge"})
 _SIMPLE = frozenset(
@@ -31,18 +33,25 @@ _SIMPLE = frozenset(
 )
 
 
-def fold_visit(facts: Iterable[Fact]) -> VisitState:
+def fold_visit(facts: Iterable[Fact], key: str | None = None) -> VisitState:
     """Fold all facts of one visit.
 
     Args:
         facts: in any order, also repeatedly; those that are not about a visit (A28,
             A31, A60 …) are left aside. Facts without a visit number count where the
             person's fold has found that they belong here.
+        key: the number that the visit is kept under, where facts give it others too.
 
     Returns:
         The state; its `status` is "" where no fact makes a visit.
     """
     known = list(facts)
+    if key is not None:
+        others = sorted({fact.visit for fact in known if fact.visit not in (None, key)})
+        if others:
+            state = fold_visit([_under(fact, key) for fact in known])
+            state.numbers = [number for number in others if number is not None]
+            return state
     adopted = min((f for f in known if f.event == ADOPTED), key=recorded_key, default=None)
     state = _fold_events(_once(known))
     if adopted is not None and adopted.visit is not None and adopted.stay:
@@ -50,6 +59,19 @@ def fold_visit(facts: Iterable[Fact]) -> VisitState:
         if not state.status:
             state.key, state.identity, state.site = adopted.visit, adopted.identity, adopted.site
     return state
+
+
+def _under(fact: Fact, key: str) -> Fact:
+    """A fact about a visit as if it had given the number that the visit is kept under."""
+    if fact.visit is None or fact.visit == key:
+        return fact
+    stay = [
+        Fragment("Encounter", stable_id("Encounter", key), one.scope, one.elements)
+        if one.type == "Encounter" and fact.event != ADOPTED
+        else one
+        for one in fact.stay
+    ]
+    return replace(fact, visit=key, stay=stay)
 
 
 def _fold_events(told: list[Fact]) -> VisitState:
@@ -83,6 +105,7 @@ def extend_visit(state: VisitState, fact: Fact) -> VisitState | None:
         or (recorded.us, fact.sent.us) <= state.told
         or fact.visit is None
         or state.loose
+        or fact.visit != state.key
         or not keeps_times(state, fact, effect)
     ):
         return None

@@ -12,7 +12,8 @@ from typing import Any
 from segue.care.cancels import is_cancel
 from segue.care.dates import moment_of
 from segue.care.dispositions import meaning
-from segue.care.identity import edge_kind, survivors
+from segue.care.identity import UNMERGE, edge_kind, other_end, standing, survivors
+from segue.care.numbers import renamed_by
 from segue.care.order import rank_of, recorded_key
 from segue.care.registers import resolve, state_elements
 from segue.care.states import (
@@ -65,7 +66,8 @@ def extend_person(state: PersonState, fact: Fact, rank: Sequence[str] = ()) -> P
         (not the newest, or about who is who). The given state is not changed.
     """
     if (
-        edge_kind(fact.event) is not None
+        edge_kind(fact) is not None
+        or renamed_by(fact) is not None
         or fact.event == "A29"
         or (fact.recorded.us, fact.sent.us) <= state.newest
         or not state.key
@@ -272,6 +274,11 @@ def practice(person: PersonState) -> list[tuple[str, str]]:
 def _take(person: PersonState, fact: Fact) -> None:
     """Add one fact, recorded after all others so far."""
     stamp: Stamp = (fact.recorded.us, fact.sent.us, rank_of(fact.event))
+    if fact.event == UNMERGE:
+        # A steward's word about who is who states nothing else.
+        person.newest = (fact.recorded.us, fact.sent.us)
+        _know(person, fact, stamp)
+        return
     source = source_of(fact)
     told = person.sources.get(source)
     if told is None:
@@ -313,28 +320,18 @@ def _know(person: PersonState, fact: Fact, stamp: Stamp) -> None:
             known.id = own.id
             known.stated = known.stated or stated
         known.identifier = _own_identifier(own, identity) or known.identifier
-    others = [other for other in fact.links if other != identity]
-    kind = edge_kind(fact.event)
-    if kind is None:
-        new = [pair for o in others if (pair := _pair(identity, o)) not in person.links]
-        if new:
-            person.links = sorted([*person.links, *new])
-    elif kind in ("link", "unlink"):
-        ends = {*others, *([fact.prior] if fact.prior else [])} - {identity}
-        person.edges = person.edges + [
-            Edge(stamp, kind, end, identity, fact.id) for end in sorted(ends)
-        ]
-    else:
-        new = [pair for o in others if (pair := _pair(identity, o)) not in person.links]
+    kind, end = edge_kind(fact), other_end(fact)
+    others = [other for other in fact.links if other != identity] if kind != "unlink" else []
+    new = [pair for o in others if (pair := _pair(identity, o)) not in person.links]
+    if new:
         person.links = sorted([*person.links, *new])
-        if fact.prior and fact.prior != identity:
-            person.edges = [*person.edges, Edge(stamp, kind, fact.prior, identity, fact.id)]
-            if fact.prior not in person.patients:
-                gone = SourcePatient(stable_id("Patient", fact.prior), fact.recorded.us)
-                person.patients = dict(sorted([*person.patients.items(), (fact.prior, gone)]))
-    named = {identity, *others, *([fact.prior] if kind is not None and fact.prior else [])}
+    if kind is not None and end is not None:
+        person.edges = [*person.edges, Edge(stamp, kind, end, identity, fact.id)]
+    named = {identity, *others}
     if not named <= set(person.identities):
         person.identities = sorted({*person.identities, *named})
+    if (change := renamed_by(fact)) is not None and change not in person.renamed:
+        person.renamed = sorted([*person.renamed, change])
     if fact.event == "A29":
         person.deleted = sorted({*person.deleted, identity})
     elif identity in person.deleted and fact.event == "A28":
@@ -374,11 +371,21 @@ def _tell_death(person: PersonState, told: Told, fact: Fact, stamp: Stamp) -> No
 
 
 def _settle(person: PersonState, rank: Sequence[str]) -> None:
-    """Choose the surviving Patient."""
+    """Know those of whom only a merge has told, and choose the surviving Patient."""
     if not person.patients:
         return
+    for edge in standing(person.edges):
+        _joined(person, edge)
     person.key, person.replaced = survivors(person.patients, person.edges, rank)
     person.patient = person.patients[person.key].id
+
+
+def _joined(person: PersonState, edge: Edge) -> None:
+    if edge.kind != "link" and edge.gone not in person.patients:
+        gone = SourcePatient(stable_id("Patient", edge.gone), edge.stamp[0])
+        person.patients = dict(sorted([*person.patients.items(), (edge.gone, gone)]))
+    if edge.gone not in person.identities:
+        person.identities = sorted([*person.identities, edge.gone])
 
 
 def person_elements(person: PersonState, resource: str) -> dict[str, Any]:

@@ -151,6 +151,26 @@ def floor_condition_id(stay: Stay) -> str:
     return stable_id("Condition", stay.first.visit.key, "reason-for-admission")
 
 
+def ids_of_person(identity: str) -> list[str]:
+    """References of what coordination makes for the person of an identity."""
+    return [
+        f"CarePlan/{stable_id('CarePlan', 'coordinating', identity)}",
+        f"CareTeam/{stable_id('CareTeam', 'coordinating', identity)}",
+    ]
+
+
+def ids_of_visit(visit: str) -> list[str]:
+    """References of what coordination makes for a visit, Tasks apart."""
+    return [
+        f"CarePlan/{stable_id('CarePlan', 'episode', visit)}",
+        f"EpisodeOfCare/{stable_id('EpisodeOfCare', visit)}",
+        f"Goal/{stable_id('Goal', visit, 'safe-transition')}",
+        f"Condition/{stable_id('Condition', visit, 'reason-for-admission')}",
+        f"Observation/{stable_id('Observation', visit, 'LACE')}",
+        f"RiskAssessment/{stable_id('RiskAssessment', visit, 'LACE')}",
+    ]
+
+
 def conditions_of(stay: Stay) -> list[str]:
     """References of the stay's conditions; the reason for admission if none is known."""
     found = [reference for one in stay.visits for reference in one.visit.conditions]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Any
 
+from segue.care.numbers import Renamed
 from segue.care.view import DeliveryReceipt, Evidence, TaskStatement
 from segue.model.instants import Moment
 
@@ -55,6 +56,7 @@ class VisitState:
         warnings: (code, fact id), sorted.
         history: every fact comes from a source that only fills the index.
         labels: security labels of the facts, sorted.
+        numbers: other numbers that messages gave to this visit, sorted.
     """
 
     key: str = ""
@@ -87,6 +89,7 @@ class VisitState:
     warnings: list[tuple[str, str]] = field(default_factory=list)
     history: bool = True
     labels: list[str] = field(default_factory=list)
+    numbers: list[str] = field(default_factory=list)
 
     @property
     def discharged(self) -> bool:
@@ -181,8 +184,9 @@ class Edge:
     """An event that joins two identities, or parts them.
 
     Attributes:
-        kind: `merge`, `change`, `link`, `unlink`.
-        gone: of a merge or change, the identity that goes; else one of the two.
+        kind: `merge`, `change`, `link`, `move`, `unlink`, `unmerge`, or `visit`, which
+            moves a visit and joins nobody.
+        gone: of a merge, change or move, the identity that goes; else one of the two.
     """
 
     stamp: Stamp
@@ -203,13 +207,14 @@ class PersonState:
         identities: every identity that names this person, sorted.
         patients: the source identities.
         links: pairs of identities that one message gave to the same person, sorted.
-        edges: merges, changes, links and unlinks in the order they were recorded.
+        edges: all that joins or parts identities, in the order it was recorded.
         sources: what each source said, by site (and security labels).
         deaths: statements of death, in the order they were recorded.
         deleted: source identities whose record its authority deleted (A29), sorted.
         newest: (recorded µs, MSH-7 µs) of the last statement of any source.
         visits: summary of each visit by its key.
         loose: id of each fact about a visit without number, to (site, occurred µs).
+        renamed: changes of visit numbers, see `segue.care.numbers`.
         evidence, statements, receipts: what protocols see beside the fold.
     """
 
@@ -226,6 +231,7 @@ class PersonState:
     newest: tuple[int, int] = (0, 0)
     visits: dict[str, VisitSummary] = field(default_factory=dict)
     loose: dict[str, tuple[str, int]] = field(default_factory=dict)
+    renamed: list[Renamed] = field(default_factory=list)
     evidence: list[Evidence] = field(default_factory=list)
     statements: list[TaskStatement] = field(default_factory=list)
     receipts: list[DeliveryReceipt] = field(default_factory=list)

@@ -31,6 +31,7 @@ LINKS = frozenset({"link", "unlink"})
 NO_PATIENT = frozenset({"bed-status"})
 CANCELS = frozenset({"cancel", "delete-visit"})
 REPLACES = frozenset({"merge", "change"})
+MOVE_IDENTIFIER, MOVE_VISIT, ALTERNATE_VISIT = "A43", "A45", "A51"
 ACCOUNT_CHANGE = "A49"
 """Changes an account: MRG-1 may well be the patient's own identifier."""
 
@@ -95,7 +96,7 @@ def apply(
             fields = segment.fields
             for n, raw in unread(fields, range(len(fields)), reads):
                 unmapped[f"{segment.name}-{n}"] = raw
-    for ordinal, (pid, segments) in enumerate(_patients(message)):
+    for ordinal, (pid, segments) in enumerate(_patients(message, event)):
         fact = _fact(mapping, event, pid, segments, run, times)
         if fact is None:
             continue
@@ -110,7 +111,10 @@ def apply(
         _label(fact, run, context)
         mapped.facts.append(fact)
     if event.effect in LINKS and len(mapped.facts) > 1:
-        mapped.facts[0].prior = mapped.facts[1].identity
+        one, two = mapped.facts[:2]
+        one.prior, two.prior = two.identity, one.identity
+        if event.effect == "unlink" and context.site.a37_unmerges:
+            one.details["unmerges"] = two.details["unmerges"] = True
     mapped.directory = list(directory.values())
     mapped.issues = run.issues
     mapped.verbatim = unmapped
@@ -151,9 +155,19 @@ def _no_memos(count: int) -> list[Memo]:
     return [NoMemo()] * count
 
 
-def _patients(message: Message) -> list[tuple[Segment | None, list[Segment]]]:
-    """Each patient's PID and segments; headers belong to nobody."""
+def _patients(message: Message, event: Event) -> list[tuple[Segment | None, list[Segment]]]:
+    """Each patient's PID and segments; headers belong to nobody.
+
+    A move of several visits (A45 repeats MRG and PV1) is as many moves.
+    """
     pids = message.all("PID")
+    if event.code == MOVE_VISIT and len(message.all("PV1")) > 1:
+        return [
+            (group.pid, [*(s for s in group.segments if s.name not in ("MRG", "PV1")), *pair])
+            for group in groups(message)
+            for merge, stay in group.merges
+            if (pair := [merge, stay] if stay is not None else [merge])
+        ]
     if len(pids) > 1 or message.structure in REPEATS:
         found = [(group.pid, group.segments) for group in groups(message)]
         if found:
@@ -251,7 +265,15 @@ def _prior(mapping: MappingSet, event: Event, merge: Segment | None, run: Run, f
             fact.prior = prior
     elif prior is not None and prior != fact.identity:
         run.details["prior_identity"] = prior
-    for number, name in ((3, "prior_account"), (5, "prior_visit")):
+    elif event.code == MOVE_IDENTIFIER and prior is not None:
+        # The same number in PID-3 and MRG-1: MRG-4 names the person that it leaves.
+        whose, _ = patient_identity(mapping.identity, merge, ("MRG-4",), run)
+        if whose is not None and whose != prior:
+            run.details |= {"prior_identity": whose, "moved": prior}
+    numbers = ((3, "prior_account"), (5, "prior_visit"))
+    if event.code == ALTERNATE_VISIT and fact.visit is not None:
+        numbers = ((3, "prior_account"), (6, "prior_visit"))
+    for number, name in numbers:
         parts = run.first(merge.raw(number)).split(run.component)
         value = run.part(parts, 1)
         if value:

@@ -23,6 +23,7 @@ class SiteRules:
         links_by: identifier types that identify a person across authorities.
         practices: PD1-3 or PD1-4 id to destination of the ongoing care provider.
         systems: identifier systems of all configured authorities.
+        a37_unmerges: whether an unlink (A37) also undoes merges of the same two.
     """
 
     name: str
@@ -32,6 +33,7 @@ class SiteRules:
     links_by: tuple[str, ...] = ("MR", "PI")
     practices: Mapping[str, str] = field(default_factory=dict)
     systems: Mapping[str, str] = field(default_factory=dict)
+    a37_unmerges: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ class Margin:
         retired: references of what was ended because the fold yields it no more.
         absorbed: pks of the persons that were merged into this one; resources that
             have not changed since still name them as owner.
+        kin: identities of other persons that facts were shared with: those that were
+            parted from this one, or that a visit was moved from or to.
     """
 
     seen: bytes = b""
@@ -44,6 +46,7 @@ class Margin:
     care: tuple[str, ...] = ()
     retired: tuple[str, ...] = ()
     absorbed: tuple[int, ...] = ()
+    kin: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -21,13 +21,14 @@ from segue.pipeline.compare import InvalidError
 from segue.pipeline.coordinate import coordinate_person
 from segue.pipeline.engine import FeedRules, Hub
 from segue.pipeline.facts import unpack_person
+from segue.pipeline.kin import Affected
 from segue.pipeline.record import Recorder
 from segue.pipeline.refold import (
     UNPLACED,
-    Affected,
     add_fact,
     doubts,
     identities_of,
+    note,
     project,
     refold,
 )
@@ -217,9 +218,7 @@ def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> None:
     recorder = Recorder(draft, step, history=reading.history)
     affected: dict[int, Affected] = {}
     for fact in mapped.facts:
-        found = add_fact(draft, fact)
-        held = affected.get(found.chart.pk)
-        affected[found.chart.pk] = found if held is None else held.and_also(found)
+        note(affected, add_fact(draft, fact))
     stages.end("fold")
     step.facts += [draft.unfinished.pack(fact, entry.id) for fact in mapped.facts]
     if old:
@@ -228,8 +227,14 @@ def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> None:
             chart = draft.person(row.identity)
             if chart is not None:
                 affected.setdefault(chart.pk, Affected(chart))
-        affected = {pk: refold(draft, found.chart) for pk, found in affected.items()}
+        charts = [found.chart for found in affected.values() if found.chart.into is None]
+        affected = {}
+        for chart in charts:
+            if chart.pk not in affected and chart.into is None:
+                note(affected, refold(draft, chart))
     stages.end("fold")
+    # Who was merged away within this entry is shown by the one who stays.
+    affected = {pk: found for pk, found in affected.items() if found.chart.into is None}
     for found in affected.values():
         step.issues += found.issues + doubts(found.chart, mapped.facts)
         stirred = project(recorder, found)

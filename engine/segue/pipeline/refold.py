@@ -3,8 +3,8 @@
 Both give the same; folding anew only has to read the facts again.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import replace
 
 from segue.care.assemble import person_resources, visit_resources
 from segue.care.coordinate import episodes_of
@@ -15,11 +15,11 @@ from segue.care.fold import (
     extend_visit,
     fold_visit,
 )
-from segue.care.identity import joined_by
+from segue.care.identity import joined_by, other_end, persons
+from segue.care.parting import kin
 from segue.care.person import (
     carry_over,
     extend_person,
-    fold_person,
     note_visit,
     open_sources,
     placements,
@@ -31,10 +31,10 @@ from segue.model.identity import ResourceKey
 from segue.model.issues import Issue
 from segue.pipeline.charts import Chart
 from segue.pipeline.compare import Resource, key_of, parse_key
-from segue.pipeline.facts import unpack_person, unpack_stay
+from segue.pipeline.kin import Affected, place, settle
+from segue.pipeline.recall import Recall, numbers_of
 from segue.pipeline.record import Recorder
 from segue.pipeline.transact import Draft
-from segue.store.records import FactRow
 
 UNPLACED = Issue(
     "error",
@@ -59,36 +59,6 @@ DOUBTS: dict[str, tuple[str, str]] = {
 """Where a message is in doubt to the fold: warning code to (field, what is made of it)."""
 
 
-@dataclass(slots=True)
-class Affected:
-    """What of a person may be different after facts were added.
-
-    Attributes:
-        before: the person's state; None where anything of it may be different.
-        visits: keys of visits that were folded, with the state before.
-        whole: who the person is may have changed, so anything may have.
-        settled: ids of facts without a visit number that found their visit now.
-    """
-
-    chart: Chart
-    before: PersonState | None = None
-    visits: dict[str, VisitState | None] = field(default_factory=dict)
-    whole: bool = False
-    issues: list[Issue] = field(default_factory=list)
-    settled: set[str] = field(default_factory=set)
-
-    def and_also(self, other: "Affected") -> "Affected":
-        """Both, of the same person; this one came first."""
-        return Affected(
-            other.chart,
-            self.before,
-            other.visits | self.visits,
-            self.whole or other.whole,
-            self.issues + other.issues,
-            self.settled | other.settled,
-        )
-
-
 def doubts(chart: Chart, facts: Iterable[Fact]) -> list[Issue]:
     """What the fold of the visits has to remark on these facts."""
     ids = {fact.id for fact in facts}
@@ -107,16 +77,21 @@ def identities_of(facts: Iterable[Fact]) -> list[str]:
         found[fact.identity] = None
         for link in fact.links:
             found[link] = None
-        if fact.prior:
-            found[fact.prior] = None
+        if (end := other_end(fact)) is not None:
+            found[end] = None
     return list(found)
 
 
-def add_fact(draft: Draft, fact: Fact) -> Affected:
+def add_fact(draft: Draft, fact: Fact) -> list[Affected]:
     """Add one fact to the person that it is about.
 
     The persons behind all of `identities_of` must be loaded. Persons that the fact
-    shows to be one are merged; a person nobody has heard of is made.
+    shows to be one are merged, those that it parts are divided; a person nobody has
+    heard of is made.
+
+    Returns:
+        The person that the fact is about first; others only where it parts persons or
+        moves a visit between them.
     """
     rank = draft.hub.setting.rank
     joined = joined_by(fact)
@@ -125,8 +100,11 @@ def add_fact(draft: Draft, fact: Fact) -> Affected:
         found = draft.person(identity)
         if found is not None:
             charts[found.pk] = found
-    merged = len(charts) > 1
     chart = charts[min(charts)] if charts else draft.create(fact.identity)
+    draft.fresh.setdefault(fact.identity, []).append(fact)
+    if kin([fact]) or any(one.margin.kin for one in charts.values()):
+        return _with_kin(draft, fact, [chart, *charts.values()])
+    merged = len(charts) > 1
     affected = Affected(chart, chart.person if chart.revision else None, whole=merged)
     if merged:
         for pk, other in charts.items():
@@ -134,14 +112,14 @@ def add_fact(draft: Draft, fact: Fact) -> Affected:
                 states = [chart.person, other.person]
                 draft.absorb(chart, other)
                 chart.person = carry_over(states[0], states[1:])
+                affected.after.add(pk)
     draft.claim(chart, joined)
-    draft.fresh.setdefault(fact.identity, []).append(fact)
     chart.touched = True
     before = chart.person
-    facts = _Facts(draft, chart)
+    facts = Recall.of(draft, chart)
     person = None if merged else extend_person(before, fact, rank)
     if person is None:
-        person = facts.person(rank)
+        person = facts.person(chart, rank)
         affected.whole = affected.whole or _who(before) != _who(person)
     if fact.about_visit and fact.visit is not None:
         person = _visit(chart, person, fact, facts, affected)
@@ -150,19 +128,38 @@ def add_fact(draft: Draft, fact: Fact) -> Affected:
         _place(chart, facts, affected)
         if fact.id in person.loose and placements(person)[fact.id] is None:
             affected.issues.append(UNPLACED)
-    return affected
+    return [affected]
 
 
-def refold(draft: Draft, chart: Chart) -> Affected:
-    """Fold all facts of a person anew."""
-    facts = _Facts(draft, chart)
-    person = facts.person(draft.hub.setting.rank)
-    keys = facts.visit_keys()
+def note(known: dict[int, Affected], found: Iterable[Affected]) -> None:
+    """Add what one more fact affected to what those before it did, by pk of the person."""
+    for one in found:
+        held = known.get(one.chart.pk)
+        known[one.chart.pk] = one if held is None else held.and_also(one)
+
+
+def _with_kin(draft: Draft, fact: Fact, charts: Iterable[Chart]) -> list[Affected]:
+    affected = settle(draft, charts, [fact])
+    own = next(one for one in affected if fact.identity in one.chart.identities)
+    person = own.chart.person
+    if fact.id in person.loose and placements(person)[fact.id] is None:
+        own.issues.append(UNPLACED)
+    return [own, *(one for one in affected if one is not own)]
+
+
+def refold(draft: Draft, chart: Chart) -> list[Affected]:
+    """Fold all facts of a person anew; it may turn out to be several."""
+    facts = Recall.of(draft, chart)
+    person = facts.person(chart, draft.hub.setting.rank)
+    if chart.margin.kin or len(persons(person)) > 1:
+        return settle(draft, [chart])
+    numbers = numbers_of(person)
+    keys = facts.visit_keys(numbers)
     for key in chart.visits.keys() - keys:
-        del chart.visits[key]
-        chart.gone.add(key)
+        _forget(chart, key)
+    person.visits = {key: one for key, one in person.visits.items() if key in keys}
     for key in keys:
-        chart.visits[key] = facts.visit(key, ())
+        chart.visits[key] = facts.visit(key, (), numbers)
         chart.changed.add(key)
         person = note_visit(person, chart.visits[key])
     chart.person = person
@@ -170,7 +167,7 @@ def refold(draft: Draft, chart: Chart) -> Affected:
     affected = Affected(chart, None, dict.fromkeys(keys), whole=True)
     if person.loose:
         _place(chart, facts, affected)
-    return affected
+    return [affected]
 
 
 def project(recorder: Recorder, affected: Affected) -> bool:
@@ -308,18 +305,27 @@ def _who(person: PersonState) -> tuple[object, ...]:
 
 
 def _visit(
-    chart: Chart, person: PersonState, fact: Fact, facts: "_Facts", affected: Affected
+    chart: Chart, person: PersonState, fact: Fact, facts: Recall, affected: Affected
 ) -> PersonState:
     key = fact.visit
     assert key is not None
+    numbers = numbers_of(person)
+    if numbers:
+        key = numbers.get(key, key)
+        if gone := chart.visits.keys() & numbers.keys():
+            for number in gone:
+                _forget(chart, number)
+            visits = {name: one for name, one in person.visits.items() if name not in gone}
+            person = replace(person, visits=visits)
+            affected.whole = True
     state = chart.visits.get(key)
     new: VisitState | None
-    if state is None and not facts.may_know(key):
+    if state is None and not numbers and not facts.may_know(key):
         new = fold_visit([fact])
     else:
         new = None if state is None else extend_visit(state, fact)
         if new is None:
-            new = facts.visit(key, state.loose if state else ())
+            new = facts.visit(key, state.loose if state else (), numbers)
     if state is not None and (
         state.others.keys() - new.others.keys() or (state.status and not new.status)
     ):
@@ -330,78 +336,17 @@ def _visit(
     return note_visit(person, new)
 
 
-def _place(chart: Chart, facts: "_Facts", affected: Affected) -> None:
+def _forget(chart: Chart, key: str) -> None:
+    """Leave out a visit that is kept under another number, or that nobody speaks of now."""
+    del chart.visits[key]
+    chart.changed.discard(key)
+    chart.gone.add(key)
+
+
+def _place(chart: Chart, facts: Recall, affected: Affected) -> None:
     """Let facts without a visit number count where they belong now."""
-    for _ in range(len(chart.visits) + 1):
-        wanted: dict[str, set[str]] = {}
-        for fact, key in placements(chart.person).items():
-            if key is not None:
-                wanted.setdefault(key, set()).add(fact)
-        moved = [
-            key for key, state in chart.visits.items() if set(state.loose) != wanted.get(key, set())
-        ]
-        if not moved:
-            return
-        for key in moved:
-            affected.settled |= wanted.get(key, set()) - set(chart.visits[key].loose)
-            state = facts.visit(key, wanted.get(key, ()))
-            chart.visits[key] = state
-            chart.changed.add(key)
-            affected.visits[key] = None
-            affected.whole = True
-            chart.person = note_visit(chart.person, state)
-
-
-class _Facts:
-    """The facts of a person, read only if they are asked for."""
-
-    def __init__(self, draft: Draft, chart: Chart) -> None:
-        self._draft = draft
-        self._chart = chart
-        self._rows: list[FactRow] | None = None
-
-    def rows(self) -> list[FactRow]:
-        """Stored facts; without those that this draft replaces."""
-        if self._rows is None:
-            chart, draft = self._chart, self._draft
-            self._rows = []
-            if chart.revision or chart.margin.absorbed:
-                void = draft.replaced
-                self._rows = [
-                    row
-                    for row in draft.reader.facts_of(chart.identities)
-                    if row.entry not in void and row.kind in {"message", "statement"}
-                ]
-        return self._rows
-
-    def fresh(self) -> list[Fact]:
-        """Facts of this draft."""
-        fresh = self._draft.fresh
-        return [fact for identity in self._chart.identities for fact in fresh.get(identity, ())]
-
-    def person(self, rank: Sequence[str]) -> PersonState:
-        """The person folded anew; what protocols see beside the fold stays."""
-        kept = self._chart.person
-        facts = [*map(unpack_person, self.rows()), *self.fresh()]
-        return carry_over(fold_person(facts, rank, self._chart.visits.values()), [kept])
-
-    def visit(self, key: str, loose: Iterable[str]) -> VisitState:
-        """One visit folded anew, with these of the facts that have no visit number."""
-        also = set(loose)
-        facts = [
-            fact
-            for row in self.rows()
-            if row.visit == key or row.id in also
-            if (fact := unpack_stay(row)) is not None
-        ]
-        facts += [fact for fact in self.fresh() if fact.visit == key or fact.id in also]
-        return fold_visit(facts)
-
-    def may_know(self, key: str) -> bool:
-        """Whether facts of a visit may be stored though its state is not."""
-        return any(fact.visit == key for fact in self.fresh()[:-1])
-
-    def visit_keys(self) -> set[str]:
-        """Keys of all visits that the facts speak of."""
-        keys = {row.visit for row in self.rows() if row.visit}
-        return keys | {fact.visit for fact in self.fresh() if fact.visit and fact.about_visit}
+    numbers = numbers_of(chart.person)
+    for key, known in place(chart, facts, numbers):
+        affected.settled |= set(chart.visits[key].loose) - known
+        affected.visits[key] = None
+        affected.whole = True

@@ -57,6 +57,7 @@ class Draft:
         contested: heads of resources that turned out to be another person's.
         fresh: facts of this draft's own steps, by identity.
         registers: directory resources that the steps offer.
+        owners: pk of a resource that is another person's from now on, to that one's.
         steps: one for each cause, in order.
         unfinished: versions of these steps that are not checked or not indexed yet.
     """
@@ -70,6 +71,7 @@ class Draft:
     contested: dict[ResourceKey, Head] = field(default_factory=dict)
     fresh: dict[str, list[Fact]] = field(default_factory=dict)
     registers: dict[ResourceKey, Register] = field(default_factory=dict)
+    owners: dict[int, int] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     conditions: list[int] = field(default_factory=list)
     unfinished: Unfinished = field(default_factory=Unfinished)
@@ -178,12 +180,17 @@ class Draft:
             (*kept.retired, *lost.retired),
             (*kept.absorbed, goes.pk, *lost.absorbed),
         )
-        goes.into = stays.pk
+        self.empty(goes, stays.pk)
+        stays.sight = stays.episodes = None
+        stays.touched = True
+
+    def empty(self, goes: Chart, into: int) -> None:
+        """Leave of a person only who took their place."""
+        goes.into = into
         goes.visits, goes.heads, goes.person = {}, {}, PersonState()
         goes.identities, goes.changed, goes.claimed, goes.gone = set(), set(), set(), set()
         goes.margin = Margin()
-        stays.sight = stays.episodes = None
-        goes.touched = stays.touched = True
+        goes.touched = True
 
     def new_pk(self) -> int:
         """A fresh number for a person or a resource."""
@@ -217,11 +224,14 @@ class Draft:
                 charts[chart.pk] = chart.copy()
                 for other in chart.identities:
                     people[other] = chart.pk
+                for other in chart.margin.kin:
+                    people.setdefault(other, self.people.get(other))
         before = len(self.charts)
         steps = len(self.steps)
         fresh = {identity: len(self.fresh.get(identity, ())) for identity in people}
         registers, replaced = dict(self.registers), set(self.replaced)
         finished = self.unfinished.mark()
+        owners = dict(self.owners)
         try:
             yield
         except BaseException:
@@ -238,7 +248,7 @@ class Draft:
                     del self.fresh[identity][fresh[identity] :]
             del self.steps[steps:]
             self.unfinished.undo(finished)
-            self.replaced = replaced
+            self.replaced, self.owners = replaced, owners
             self.registers = registers
             raise
 
@@ -246,7 +256,9 @@ class Draft:
 
     def commit(self, moves: Sequence[CursorMove] = ()) -> Commit:
         """All of it, as the store takes it."""
-        commit = Commit(steps=self.steps, moves=list(moves), conditions=self.conditions)
+        commit = Commit(
+            steps=self.steps, moves=list(moves), conditions=self.conditions, owners=self.owners
+        )
         for pk in sorted(self.charts):
             chart = self.charts[pk]
             if not chart.touched:

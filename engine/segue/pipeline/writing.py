@@ -25,8 +25,9 @@ from segue.pipeline.facts import pack, pack_value
 from segue.pipeline.fan_out import Change
 from segue.pipeline.identities import Identified, elements_of, fact_of, name_of
 from segue.pipeline.record import Recorder
+from segue.pipeline.kin import Affected
 from segue.pipeline.referrers import referrers, refers
-from segue.pipeline.refold import Affected, add_fact, project
+from segue.pipeline.refold import add_fact, note, project
 from segue.pipeline.speaker import Speaker
 from segue.pipeline.targets import Resource, Target, check_match
 from segue.pipeline.transact import Draft
@@ -297,10 +298,8 @@ class Writing:
         """Fold a statement into the person that it is about."""
         affected = add_fact(self.draft, fact)
         self.recorder.step.facts.append(pack(fact, 0, "statement"))
-        pk = affected.chart.pk
-        held = self.affected.get(pk)
-        self.affected[pk] = affected if held is None else held.and_also(affected)
-        return affected.chart
+        note(self.affected, affected)
+        return affected[0].chart
 
     # --- a client's own ------------------------------------------------------------------
 

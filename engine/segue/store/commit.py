@@ -298,6 +298,10 @@ def _state(write: Write) -> Row:
 
 
 def _write_resources(session: Session, plan: Plan, tx: int) -> None:
+    if plan.commit.owners:
+        rows = sorted(plan.commit.owners.items())
+        session.lock("resource", ("pk",), [(pk,) for pk, _ in rows])
+        session.update("resource", ("pk",), ("owner",), rows)
     changed = sorted(plan.changed.items())
     if changed:
         session.lock("resource", ("pk",), [(pk,) for pk, _ in changed])

@@ -111,6 +111,8 @@ class Commit:
         timers: person pk to the instant (µs) at which time alone changes their
             care, None to clear.
         conditions: hashes of normalised `If-None-Exist` queries to hold a lock on.
+        owners: pk of a resource that becomes another person's without a new version, to
+            the person's pk.
     """
 
     persons: list[PersonWrite] = field(default_factory=list)
@@ -121,6 +123,7 @@ class Commit:
     moves: list[CursorMove] = field(default_factory=list)
     timers: dict[int, int | None] = field(default_factory=dict)
     conditions: list[int] = field(default_factory=list)
+    owners: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

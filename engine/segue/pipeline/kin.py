@@ -1,0 +1,318 @@
+"""Persons that share facts: those that were parted, or that a visit moved between.
+
+What one of them is known by may speak of another's visit, so they are folded together:
+all their facts are read, divided into persons (`segue.care.parting`), and what is
+stored goes to whoever it is of now. This is rare, and so it is plain rather than fast.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from msgspec.structs import replace as with_changes
+
+from segue.care.assemble import person_resources, visit_resources
+from segue.care.identity import other_end
+from segue.care.numbers import resolve_numbers
+from segue.care.parting import Parting, kin, part
+from segue.care.person import carry_over, fold_person, note_visit, placements
+from segue.care.plans import ids_of_person, ids_of_visit
+from segue.care.states import PersonState, VisitState
+from segue.care.view import DeliveryReceipt, Evidence, TaskStatement
+from segue.fhir.references import walk_references
+from segue.model.changes import Head
+from segue.model.facts import Fact
+from segue.model.identity import ResourceKey
+from segue.model.issues import Issue
+from segue.pipeline.charts import Chart, Margin
+from segue.pipeline.compare import key_of
+from segue.pipeline.recall import Recall
+from segue.pipeline.transact import Draft
+
+
+@dataclass(slots=True)
+class Affected:
+    """What of a person may be different after facts were added.
+
+    Attributes:
+        before: the person's state; None where anything of it may be different.
+        visits: keys of visits that were folded, with the state before.
+        whole: who the person is may have changed, so anything may have.
+        settled: ids of facts without a visit number that found their visit now.
+        after: pks of persons whose resources became this one's: what is sent of them
+            now waits until all before it was.
+    """
+
+    chart: Chart
+    before: PersonState | None = None
+    visits: dict[str, VisitState | None] = field(default_factory=dict)
+    whole: bool = False
+    issues: list[Issue] = field(default_factory=list)
+    settled: set[str] = field(default_factory=set)
+    after: set[int] = field(default_factory=set)
+
+    def and_also(self, other: "Affected") -> "Affected":
+        """Both, of the same person; this one came first."""
+        return Affected(
+            other.chart,
+            self.before,
+            other.visits | self.visits,
+            self.whole or other.whole,
+            self.issues + other.issues,
+            self.settled | other.settled,
+            self.after | other.after,
+        )
+
+
+def place(
+    chart: Chart,
+    facts: Recall,
+    numbers: dict[str, str],
+    homes: Mapping[str, str] | None = None,
+) -> list[tuple[str, set[str]]]:
+    """Let facts without a visit number count where they belong now.
+
+    Args:
+        chart: whose visits they may be of.
+        facts: to fold from.
+        numbers: see `numbers_of`.
+        homes: see `Parting.homes`, where other persons spoke of the visits too.
+
+    Returns:
+        Keys of the visits that were folded anew, with the facts that they had before.
+    """
+    moved: list[tuple[str, set[str]]] = []
+    for _ in range(len(chart.visits) + 1):
+        wanted: dict[str, set[str]] = {}
+        for fact, key in placements(chart.person).items():
+            if key is not None:
+                wanted.setdefault(key, set()).add(fact)
+        stirred = [
+            key for key, state in chart.visits.items() if set(state.loose) != wanted.get(key, set())
+        ]
+        if not stirred:
+            break
+        for key in stirred:
+            moved.append((key, set(chart.visits[key].loose)))
+            at = None if homes is None else (chart.identities, homes[key])
+            state = facts.visit(key, wanted.get(key, ()), numbers, at)
+            chart.visits[key] = state
+            chart.changed.add(key)
+            chart.person = note_visit(chart.person, state)
+    return moved
+
+
+def settle(draft: Draft, charts: Iterable[Chart], fresh: Sequence[Fact] = ()) -> list[Affected]:
+    """Fold persons that share facts anew; as many come out as the facts tell of.
+
+    Args:
+        draft: with the facts that are new among its own.
+        charts: of some of them; their kin is loaded.
+        fresh: new facts, which may name others.
+    """
+    pool, facts = _gather(draft, charts, fresh)
+    said = facts.said()
+    parting = part(said)
+    numbers = resolve_numbers(change for person in [fold_person(said)] for change in person.renamed)
+    told = {fact.identity for fact in said}
+    groups = [group for group in parting.groups if not told.isdisjoint(group)]
+    chosen = _choose(draft, pool, groups)
+    old = {chart.pk: chart.copy() for chart in pool}
+    made = [
+        _fold(draft, chosen[n], group, facts, said, parting, numbers)
+        for n, group in enumerate(groups)
+    ]
+    _divide(draft, list(old.values()), made)
+    relations = kin(said)
+    for chart in made:
+        others = tuple(sorted(identity for identity in relations - chart.identities))
+        chart.margin = replace(chart.margin, kin=others)
+    affected = []
+    for chart in made:
+        before = dict.fromkeys(chart.visits)
+        one = Affected(chart, None, dict(before), whole=True)
+        one.after = {
+            pk
+            for pk, was in old.items()
+            if pk != chart.pk and was.heads.keys() & chart.heads.keys()
+        }
+        loose = {fact for state in chart.visits.values() for fact in state.loose}
+        was_loose = {f for was in old.values() for s in was.visits.values() for f in s.loose}
+        one.settled = loose - was_loose
+        affected.append(one)
+    return affected
+
+
+def _gather(
+    draft: Draft, charts: Iterable[Chart], fresh: Sequence[Fact]
+) -> tuple[list[Chart], Recall]:
+    """All persons that facts are shared with, and all their facts."""
+    identities = {end for fact in fresh if (end := other_end(fact)) is not None}
+    identities |= {fact.identity for fact in fresh}
+    pool = {chart.pk: chart for chart in charts}
+    while True:
+        for chart in pool.values():
+            identities |= chart.identities | set(chart.margin.kin)
+        draft.load(identities)
+        found = {c.pk: c for identity in identities if (c := draft.person(identity)) is not None}
+        if found.keys() <= pool.keys():
+            break
+        pool |= found
+    live = [pool[pk] for pk in sorted(pool)]
+    draft.load(pks=[pk for chart in live for pk in chart.margin.absorbed])
+    return live, Recall(draft, sorted(identities))
+
+
+def _choose(draft: Draft, pool: Sequence[Chart], groups: Sequence[list[str]]) -> list[Chart]:
+    """The chart of each group: one that is in force, else one that was merged away."""
+    gone = [draft.charts[pk] for chart in pool for pk in chart.margin.absorbed]
+    chosen: list[Chart] = []
+    for group in groups:
+        own = [chart for chart in (*pool, *gone) if chart.key in group]
+        best = min(own, key=lambda chart: (chart.into is not None, chart.pk), default=None)
+        chosen.append(best or draft.create(group[0]))
+    for chart in chosen:
+        chart.into = None
+    for chart in (*pool, *gone):
+        home = next((c for c, g in zip(chosen, groups, strict=True) if chart.key in g), chosen[0])
+        if chart is not home and chart.into != home.pk:
+            chart.into = home.pk
+            chart.touched = True
+    return chosen
+
+
+def _fold(
+    draft: Draft,
+    chart: Chart,
+    group: Sequence[str],
+    facts: Recall,
+    said: Iterable[Fact],
+    parting: Parting,
+    numbers: dict[str, str],
+) -> Chart:
+    """Fold one group into its chart; what is stored of it is not divided yet."""
+    held = chart.identities
+    chart.identities = set(group)
+    chart.claimed = {identity for identity in group if identity not in held}
+    for identity in group:
+        draft.people[identity] = chart.pk
+    chart.visits = {
+        key: facts.visit(key, (), numbers, (group, home))
+        for key, home in parting.homes.items()
+        if home in group
+    }
+    chart.changed, chart.gone = set(chart.visits), set()
+    own = [fact for fact in said if fact.identity in chart.identities]
+    chart.person = fold_person(own, draft.hub.setting.rank, chart.visits.values())
+    if chart.person.loose:
+        place(chart, facts, numbers, parting.homes)
+    chart.views, chart.sight, chart.episodes = {}, None, None
+    chart.touched = True
+    return chart
+
+
+def _divide(draft: Draft, old: Sequence[Chart], made: Sequence[Chart]) -> None:
+    """Give everything that is stored to whoever it is of now."""
+    heads: dict[ResourceKey, Head] = {}
+    before: dict[ResourceKey, int] = {}
+    for was in old:
+        heads |= was.heads
+        before |= dict.fromkeys(was.heads, was.pk)
+    owners = _Owners(draft, made, {was.pk: was.key for was in old})
+    own = {key: owners.of(key, head, before[key]) for key, head in heads.items()}
+    references = {key.reference: owner for key, owner in own.items()}
+    for chart in made:
+        chart.heads = {}
+    for key, owner in own.items():
+        head = heads[key]
+        if head.owner != owner.pk:
+            draft.owners[head.pk] = owner.pk
+            head = with_changes(head, owner=owner.pk)
+        owner.heads[key] = head
+    absorbed = {pk: draft.charts[pk].into for was in old for pk in was.margin.absorbed}
+    absorbed |= {was.pk: draft.charts[was.pk].into for was in old}
+    visits = {key for chart in made for key in chart.visits}
+    for chart in made:
+        wake = next((one.margin.wake for one in old if one.pk == chart.pk), None)
+        chart.gone = {key for one in old for key in one.visits if key not in visits}
+        chart.margin = Margin(
+            b"",
+            wake,
+            tuple(sorted(r for o in old for r in o.margin.care if references.get(r) is chart)),
+            tuple(sorted(r for o in old for r in o.margin.retired if references.get(r) is chart)),
+            tuple(sorted(pk for pk, into in absorbed.items() if into == chart.pk)),
+        )
+        beside = [_beside(o.person, chart, references, owners) for o in old]
+        chart.person = carry_over(chart.person, beside)
+    kept = {chart.pk for chart in made}
+    for was in old:
+        if was.pk not in kept:
+            gone = draft.charts[was.pk]
+            assert gone.into is not None
+            draft.empty(gone, gone.into)
+
+
+def _beside(
+    person: PersonState, chart: Chart, references: Mapping[str, Chart], owners: "_Owners"
+) -> PersonState:
+    """What of evidence, statements and receipts is this person's."""
+
+    def is_evidence(one: Evidence) -> bool:
+        return references.get(one.reference, owners.first) is chart
+
+    def is_said(one: TaskStatement) -> bool:
+        name = one.task if "/" in one.task else f"Task/{one.task}"
+        return references.get(name, owners.first) is chart
+
+    def is_receipt(one: DeliveryReceipt) -> bool:
+        return references.get(one.reference, owners.first) is chart
+
+    return PersonState(
+        evidence=list(filter(is_evidence, person.evidence)),
+        statements=list(filter(is_said, person.statements)),
+        receipts=list(filter(is_receipt, person.receipts)),
+    )
+
+
+class _Owners:
+    """Whose a stored resource is, by what the folds yield, by its id, or by its references."""
+
+    def __init__(self, draft: Draft, made: Sequence[Chart], before: Mapping[int, str]) -> None:
+        self._draft = draft
+        self.first = made[0]
+        self._known: dict[str, Chart] = {}
+        for chart in made:
+            for resource in _resources(chart):
+                self._known[key_of(resource).reference] = chart
+            for one in chart.person.patients.values():
+                self._known[f"Patient/{one.id}"] = chart
+            for identity in chart.identities:
+                self._known |= dict.fromkeys(ids_of_person(identity), chart)
+            for key in chart.visits:
+                self._known |= dict.fromkeys(ids_of_visit(key), chart)
+        self._before = {
+            pk: next((c for c in made if key in c.identities), made[0])
+            for pk, key in before.items()
+        }
+
+    def of(self, key: ResourceKey, head: Head, holder: int) -> Chart:
+        """Whose it is; what points to nobody stays with who had it."""
+        if (known := self._known.get(key.reference)) is not None:
+            return known
+        body = {} if head.deleted else self._draft.bodies([key]).get(key, {})
+        named = [reference for reference in _named(body) if reference in self._known]
+        # The visit says more than the patient, who was taken for another one.
+        named.sort(key=lambda reference: not reference.startswith("Encounter/"))
+        return self._known[named[0]] if named else self._before[holder]
+
+
+def _resources(chart: Chart) -> list[dict[str, Any]]:
+    person = chart.person
+    made = person_resources(person)
+    for visit in chart.visits.values():
+        made += visit_resources(person, visit)
+    return made
+
+
+def _named(body: Mapping[str, Any]) -> list[str]:
+    return [str(one["reference"]) for _, one in walk_references(body)]
