@@ -75,6 +75,7 @@ def clocks() -> str:
 
 def warnings() -> str:
     """Codes of the repairs that reading makes."""
+    from segue.care.doubts import DOUBTS
     from segue.hl7v2.normalise import WARNINGS
 
     rows = [
@@ -82,6 +83,11 @@ def warnings() -> str:
         "| code | meaning |",
         "|---|---|",
         *(f"| `{code}` | {text} |" for code, text in sorted(WARNINGS.items())),
+        "\n## Of the fold\n\nWhat a message says against others of the same person or visit. It is "
+        "applied as the text says.\n",
+        "| code | field | what is made of it |",
+        "|---|---|---|",
+        *(f"| `{code}` | {field} | {text} |" for code, (field, text) in sorted(DOUBTS.items())),
     ]
     return "\n".join(rows) + "\n"
 

@@ -1,6 +1,7 @@
 """Leases, the outbox and the inbox, on both databases."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,27 @@ def test_clearing_frees_everything_at_once(where: Where) -> None:
         store.leases("dead").hold("journal")
         store.clear_leases()
         assert len(store.leases("new").hold("journal")) == 64
+
+
+# --- lanes of merged persons -------------------------------------------------------------
+
+
+def test_a_delivery_waits_for_the_lane_of_the_person_that_was_merged(where: Where) -> None:
+    with opened(where) as store:
+        outbox = store.outbox("s")
+        queue(store, 3, 4)
+        merge = deliver("lab", 5, "Patient/p", after=(3, 12), notice="identity-merged")
+        store.commit(Commit(steps=[step(2, deliveries=[merge, deliver("lab", 3)])]))
+        lease, other = lease_of(outbox, 5), lease_of(outbox, 3)
+        (held,) = outbox.read(lease, lease.cursor, 10)
+        assert (held.delivery.after, held.delivery.notice) == ((3, 12), "identity-merged")
+        assert outbox.waits(held)
+        first, later = outbox.read(other, other.cursor, 10)
+        outbox.settle([Settlement(other, setbacks=[setback(first, "dead")], cursor=spot(first))])
+        assert outbox.waits(held), "a dead letter holds up what comes after it, here too"
+        outbox.settle([Settlement(other, sent=[sent(first)], cursor=spot(first))])
+        assert not outbox.waits(held), "what was queued for that lane later does not count"
+        assert outbox.waits(replace(held, position=later.position, ordinal=later.ordinal + 1))
 
 
 # --- sending -----------------------------------------------------------------------------

@@ -197,7 +197,7 @@ def _copy(directory: Path) -> None:
 
 @contextmanager
 def hub(
-    directory: Path,
+    directory: Path | str,
     clock: TestClock | None = None,
     routes: Sequence[Route] = (),
     feeds: Sequence[FeedRules] = (),
@@ -211,14 +211,15 @@ def hub(
 
 
 def make_hub(
-    directory: Path,
+    directory: Path | str,
     clock: TestClock | None = None,
     routes: Sequence[Route] = (),
     feeds: Sequence[FeedRules] = (),
 ) -> Bench:
-    """Open a store in a directory and build a hub on it."""
+    """Open a store in a directory or at a PostgreSQL URL, and build a hub on it."""
     clock = clock or TestClock.at("2026-07-10T15:30:00-04:00")
-    _copy(directory)
+    if isinstance(directory, Path):
+        _copy(directory)
     core = core_mapping()
     numbers = count(1)
     hub = Hub(

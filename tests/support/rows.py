@@ -96,9 +96,16 @@ def person(pk: int, key: str, expected: int = 0, state: bytes = b"state") -> Per
     return PersonWrite(pk, key, expected, state)
 
 
-def deliver(destination: str, lane: int, what: str = "Task/1", version: int = 1) -> Delivery:
+def deliver(
+    destination: str,
+    lane: int,
+    what: str = "Task/1",
+    version: int = 1,
+    after: tuple[int, ...] = (),
+    notice: str = "",
+) -> Delivery:
     """A delivery of a resource version."""
-    return Delivery(destination, lane, "fhir", what, version, "1")
+    return Delivery(destination, lane, "fhir", what, version, "1", after, notice)
 
 
 def commit_one(store: Store, write_: Write, number: int = 1) -> Head:

@@ -246,6 +246,8 @@ def _encounter(person: PersonState, visit: VisitState) -> Resource:
                 (track, _during(item, start, end)) for items, start, end in runs for item in items
             ]
     encounter["class"] = current or visit.fallback or _UNKNOWN_CLASS
+    if visit.numbers:
+        encounter["identifier"] = _numbers(visit, encounter.get("identifier", []))
     if locations:
         locations.sort(key=lambda entry: entry[0])
         encounter["location"] = [item for _, item in locations]
@@ -257,6 +259,16 @@ def _encounter(person: PersonState, visit: VisitState) -> Resource:
     if visit.labels:
         _secure(encounter, visit.labels)
     return encounter
+
+
+def _numbers(visit: VisitState, identifiers: list[Any]) -> list[Any]:
+    """Identifiers of a visit under several numbers: those that it no longer goes by are old."""
+    shown = {item.get("value") for item in identifiers}
+    old = []
+    for number in sorted({visit.key, *visit.numbers}):
+        if number.partition("|")[2] not in shown:
+            old.append({**_identifier(number), "use": "old"})
+    return [*identifiers, *old]
 
 
 def _locate(locations: list[tuple[int, Resource]], run: Run) -> None:

@@ -1,6 +1,6 @@
 """What becomes of stored care resources that coordination yields no more."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from segue.care.requirements import generation_of
@@ -15,12 +15,19 @@ ENDS_IN_PLACE: Final = frozenset({"Task", "CarePlan", "EpisodeOfCare"})
 _RETRACTED: Final = {"system": "urn:segue:tag", "code": "retracted"}
 
 
-def retract(resource: Mapping[str, Any], person: Person) -> dict[str, Any] | None:
+def retract(
+    resource: Mapping[str, Any], person: Person, deleted: Collection[str] = ()
+) -> dict[str, Any] | None:
     """What becomes of a stored care resource that coordination yields no more.
 
     A Task is cancelled (`deceased`, `anchor-voided`, or `superseded` where the anchor
     still stands), unless it has ended: then it stays as it is. A plan is revoked, an
     episode cancelled.
+
+    Args:
+        resource: as stored.
+        person: as folded.
+        deleted: references of what is deleted with it: it points to none of them any more.
 
     Returns:
         The resource as it is to be stored; None where it is to be deleted.
@@ -32,14 +39,29 @@ def retract(resource: Mapping[str, Any], person: Person) -> dict[str, Any] | Non
         made = {**resource, "status": "cancelled"}
         made["statusReason"] = REASONS[_reason(resource, person)]
     elif kind == "CarePlan":
-        made = {**resource, "status": "revoked"}
+        made = {**_without(resource, deleted), "status": "revoked"}
     elif kind == "EpisodeOfCare":
-        made = {**resource, "status": "cancelled"}
+        made = {**_without(resource, deleted), "status": "cancelled"}
     else:
         return None
     meta = dict(resource.get("meta") or {})
     meta["tag"] = [*(tag for tag in meta.get("tag", ()) if tag != _RETRACTED), _RETRACTED]
     made["meta"] = meta
+    return made
+
+
+def _without(resource: Mapping[str, Any], deleted: Collection[str]) -> dict[str, Any]:
+    """The resource without the items of its lists that point to what is deleted."""
+
+    def stays(item: Any) -> bool:
+        reference = item.get("reference") if isinstance(item, Mapping) else None
+        return not isinstance(reference, str) or reference not in deleted
+
+    made: dict[str, Any] = {}
+    for name, value in resource.items():
+        kept = list(filter(stays, value)) if isinstance(value, list) else value
+        if kept or not isinstance(value, list):
+            made[name] = kept
     return made
 
 

@@ -13,6 +13,7 @@ from segue.cli.inbox import app as inbox
 from segue.cli.map import app as mapping
 from segue.cli.outbox import app as outbox
 from segue.cli.output import Failure
+from segue.cli.person import app as person
 from segue.cli.run import run
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ app.command("clock")(clock)
 app.add_typer(mapping, name="map")
 app.add_typer(inbox, name="inbox")
 app.add_typer(outbox, name="outbox")
+app.add_typer(person, name="person")
 app.add_typer(db, name="db")
 
 

@@ -20,6 +20,11 @@ class Delivery:
         what: `Task/9c…`, or the journal entry id for `adt`.
         version: version number of the resource; 0 for `adt`.
         cause: journal entry id or statement reference.
+        after: lanes whose deliveries of earlier commits must be over first: those of
+            persons that were merged into this one, or parted from it.
+        notice: what the recipient must take note of beyond the new content:
+            `identity-merged`, `identity-unmerged`, `admit-cancelled`,
+            `discharge-cancelled`; "" where there is nothing.
     """
 
     destination: str
@@ -28,6 +33,8 @@ class Delivery:
     what: str
     version: int
     cause: str
+    after: tuple[int, ...] = ()
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

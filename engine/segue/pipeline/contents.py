@@ -7,13 +7,16 @@ a `careplan` one the plan with the Tasks as they are now, rendered for HL7 v2.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from segue.fhir.canonical import loads
+from segue.fhir.canonical import dumps, loads
 from segue.model.deliveries import QueuedDelivery
 from segue.model.identity import ResourceKey
 from segue.pipeline.render import care_plan_message
 from segue.store.journal import Journal
 from segue.store.reader import Reader
 from segue.store.store import Store
+
+NOTICE = "urn:segue:notice"
+"""System of the tag that a delivered resource carries; the stored one does not."""
 
 CANCELLED_FOR_US = 30 * 86_400_000_000
 """How long a rendering goes on to name a cancelled Task."""
@@ -52,7 +55,7 @@ class Contents:
             if one.delivery.form == "adt":
                 bodies[place] = messages[int(one.delivery.what)]
             elif one.delivery.form == "fhir":
-                bodies[place] = resources[_version(one)]
+                bodies[place] = noticed(resources[_version(one)], one.delivery.notice)
         return bodies
 
     def resources(self, references: Collection[str]) -> dict[str, Mapping[str, Any]]:
@@ -60,6 +63,21 @@ class Contents:
         with self._store.read() as reader:
             found = reader.bodies([_key(reference) for reference in references])
         return {key.reference: loads(one.body) for key, one in found.items() if one.body}
+
+
+def noticed(body: str, notice: str) -> str:
+    """A resource with a tag that tells its recipient why it comes.
+
+    >>> noticed('{"id":"a","resourceType":"Patient"}', "identity-merged")
+    '{"id":"a","resourceType":"Patient","meta":{"tag":[{"system":"urn:segue:notice",\
+"code":"identity-merged"}]}}'
+    """
+    if not notice or not body:
+        return body
+    resource = loads(body)
+    meta = dict(resource.get("meta", {}))
+    meta["tag"] = [*meta.get("tag", ()), {"system": NOTICE, "code": notice}]
+    return dumps({**resource, "meta": meta})
 
 
 def message_id(queued: QueuedDelivery) -> str:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from math import inf
 from typing import assert_never
 
@@ -43,6 +44,8 @@ log = structlog.get_logger(__name__)
 KEPT_BACK = RetryLater("conflict", "kept back behind one that was not delivered", None, 0.0)
 """Was not tried: goes back to its lane and counts no attempt. So does every RetryLater
 with `after_seconds` 0."""
+AWAITS = RetryLater("refused", "waits for what was queued for the person before the merge")
+"""Was not tried: another lane has still to be settled up to here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,16 +241,38 @@ class Sender:
 
     async def _deliver(self, held: list[Held]) -> None:
         begin = time.monotonic()
-        queued = [one.queued for one in held]
         bodies: list[str | bytes] = []
+        outcomes: list[Outcome]
         try:
-            bodies = await self._in_store(lambda: self._bodies.bodies(queued))
-            outcomes = await self._attempt(queued, bodies)
+            early = await self._too_early(held)
+            queued = [one.queued for place, one in enumerate(held) if place not in early]
+            bodies = await self._in_store(lambda: self._bodies.bodies(queued)) if queued else []
+            outcomes = await self._attempt(queued, bodies) if queued else []
+            for place in sorted(early):
+                bodies.insert(place, "")
+                outcomes.insert(place, early[place])
         except Exception as error:  # noqa: BLE001 - one fault must not stop the destination
             log.error("parcel.failed", destination=self._destination.name, **described(error))  # noqa: TRY400
             outcomes = [RetryLater("protocol", type(error).__name__)] * len(held)
         self._metrics.sent(self._destination.name, time.monotonic() - begin)
         self._conclude(held, bodies, outcomes)
+
+    async def _too_early(self, held: Sequence[Held]) -> dict[int, RetryLater]:
+        """What must wait for another lane, and all behind it in its own, by place."""
+        early: dict[int, RetryLater] = {}
+        if not any(one.queued.delivery.after for one in held):
+            return early
+        waiting: set[int] = set()
+        for place, one in enumerate(held):
+            queued, lane = one.queued, one.queued.delivery.lane
+            if lane in waiting:
+                early[place] = KEPT_BACK
+            elif queued.delivery.after and await self._in_store(
+                partial(self._partitions.waits, queued)
+            ):
+                waiting.add(lane)
+                early[place] = AWAITS
+        return early
 
     async def _attempt(
         self, queued: Sequence[QueuedDelivery], bodies: Sequence[str | bytes]

@@ -57,6 +57,9 @@ class Change:
             site has this content already.
         internal: a Task that the hub owns: its own bookkeeping, which nobody is told
             (docs/adr/0002).
+        notice: see `Delivery.notice`.
+        held: types of the person's resources, where who the person is has changed:
+            who gets any of them must hear of it.
     """
 
     write: Write
@@ -65,6 +68,8 @@ class Change:
     status: str = ""
     said: bytes | None = None
     internal: bool = False
+    notice: str = ""
+    held: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,7 @@ def fan_out(
     plan: Plan | None = None,
     forward: str | None = None,
     labels: frozenset[str] = frozenset(),
+    after: tuple[int, ...] = (),
 ) -> list[Delivery]:
     """Decide the deliveries of one step, in the order in which they must go.
 
@@ -100,6 +106,7 @@ def fan_out(
         plan: the person's coordinating plan, None while there is none.
         forward: id of the journal entry whose message is forwarded as it came.
         labels: security labels of that message's facts.
+        after: see `Delivery.after`.
     """
     deliveries: list[Delivery] = []
     ordered = sorted(changes, key=_place)
@@ -110,16 +117,21 @@ def fan_out(
     for route in routes:
         send = route.send
         if forward is not None and "adt" in send and cause.source != route.site:
-            deliveries.append(Delivery(route.name, lane, "adt", forward, 0, cause.ref))
+            deliveries.append(Delivery(route.name, lane, "adt", forward, 0, cause.ref, after))
         if plan is not None and "careplan" in send:
             what = plan.key.reference
-            deliveries.append(Delivery(route.name, lane, "careplan", what, plan.version, cause.ref))
+            deliveries.append(
+                Delivery(route.name, lane, "careplan", what, plan.version, cause.ref, after)
+            )
         for change in ordered:
             write = change.write
-            if write.key.type in send and _must_hear(change, route, cause):
-                what = write.key.reference
+            wanted = write.key.type in send or not change.held.isdisjoint(send)
+            if wanted and _must_hear(change, route, cause):
+                what, notice = write.key.reference, change.notice
                 deliveries.append(
-                    Delivery(route.name, lane, "fhir", what, write.version, cause.ref)
+                    Delivery(
+                        route.name, lane, "fhir", what, write.version, cause.ref, after, notice
+                    )
                 )
     return deliveries
 

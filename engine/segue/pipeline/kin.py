@@ -41,6 +41,8 @@ class Affected:
         settled: ids of facts without a visit number that found their visit now.
         after: pks of persons whose resources became this one's: what is sent of them
             now waits until all before it was.
+        notice: what recipients must take note of, see `Delivery.notice`: who the person
+            is has changed.
     """
 
     chart: Chart
@@ -50,6 +52,7 @@ class Affected:
     issues: list[Issue] = field(default_factory=list)
     settled: set[str] = field(default_factory=set)
     after: set[int] = field(default_factory=set)
+    notice: str = ""
 
     def and_also(self, other: "Affected") -> "Affected":
         """Both, of the same person; this one came first."""
@@ -61,6 +64,7 @@ class Affected:
             self.issues + other.issues,
             self.settled | other.settled,
             self.after | other.after,
+            other.notice or self.notice,
         )
 
 
@@ -136,11 +140,21 @@ def settle(draft: Draft, charts: Iterable[Chart], fresh: Sequence[Fact] = ()) ->
             for pk, was in old.items()
             if pk != chart.pk and was.heads.keys() & chart.heads.keys()
         }
+        one.notice = _notice(chart, list(old.values()), {one.pk for one in made})
         loose = {fact for state in chart.visits.values() for fact in state.loose}
         was_loose = {f for was in old.values() for s in was.visits.values() for f in s.loose}
         one.settled = loose - was_loose
         affected.append(one)
     return affected
+
+
+def _notice(chart: Chart, old: Sequence[Chart], made: set[int]) -> str:
+    """Whether the person gained or lost identities that were another's."""
+    had = next((was.identities for was in old if was.pk == chart.pk), set())
+    others = [was for was in old if was.pk != chart.pk and was.identities & chart.identities]
+    if had - chart.identities or any(was.pk in made for was in others):
+        return "identity-unmerged"
+    return "identity-merged" if others else ""
 
 
 def _gather(

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import structlog
 
-from segue.model.deliveries import Category, Receipt, Refused, RetryLater
+from segue.model.deliveries import Category, QueuedDelivery, Receipt, Refused, RetryLater
 from segue.pipeline.lanes import Held, Lanes, Progress
 from segue.pipeline.ports import Outbox
 from segue.store.records import Lease, RevisionConflict, Setback, Settlement
@@ -120,6 +120,10 @@ class Partitions:
         del self._held[key]
         self._lanes.forget(key)
         log.info("lease.lost", destination=self._destination, partition=key)
+
+    def waits(self, queued: QueuedDelivery) -> bool:
+        """See `Outbox.waits`; to be called on the store's thread."""
+        return self._outbox.waits(queued)
 
     def start_over(self) -> None:
         """The store failed: forget what was read, so that it is read and sent again."""

@@ -142,6 +142,10 @@ class Outbox(Protocol):
         """The same of several partitions at once, by partition, and whether that is all."""
         ...
 
+    def waits(self, queued: QueuedDelivery) -> bool:
+        """Whether a lane that the delivery must come after has still something before it."""
+        ...
+
     def setbacks(self, lease: Lease) -> list[Setback]:
         """The partition's deliveries that were tried or held, and are not over."""
         ...

@@ -55,6 +55,9 @@ class Recorder:
         self.plans: dict[int, ResourceKey] = {}
         self.plan_labels: dict[int, frozenset[str]] = {}
         self.said: dict[ResourceKey, bytes] = {}
+        self.notices: dict[ResourceKey, str] = {}
+        self.held: dict[ResourceKey, frozenset[str]] = {}
+        self.after: dict[int, set[int]] = {}
         self.registers: list[Write] = []
 
     @property
@@ -111,6 +114,8 @@ class Recorder:
                     str(resource.get("status", "")),
                     self.said.get(key),
                     key.type == "Task" and resource.get("owner", {}).get("reference") == _OWNER,
+                    self.notices.get(key, ""),
+                    self.held.get(key, _HUB),
                 )
             )
         stages.end("rows")
@@ -136,6 +141,7 @@ class Recorder:
         if not gone:
             return
         bodies = self.draft.bodies([key for key in gone if key.type in _KEPT])
+        deleted = {key.reference for key in gone if key not in bodies}
         for key in gone:
             if (body := bodies.get(key)) is not None:
                 ended.add(key.reference)
@@ -144,7 +150,7 @@ class Recorder:
                 else:
                     if view is None:
                         view = chart.view(self.hub.setting)
-                    ending = retract(body, view)
+                    ending = retract(body, view, deleted)
                 if ending is not None:
                     self.put(chart, [ending])
                 continue
@@ -265,6 +271,7 @@ class Recorder:
                 plan=plan,
                 forward=self.cause.ref if forward is not None and forward.pk == pk else None,
                 labels=protected,
+                after=tuple(sorted(self.after.get(lane, ()))),
             )
         return deliveries
 

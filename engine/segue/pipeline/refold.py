@@ -8,14 +8,10 @@ from dataclasses import replace
 
 from segue.care.assemble import person_resources, visit_resources
 from segue.care.coordinate import episodes_of
-from segue.care.fold import (
-    NO_TARGET,
-    OPEN_DISCHARGE,
-    OTHER_PLACE,
-    extend_visit,
-    fold_visit,
-)
-from segue.care.identity import joined_by, other_end, persons
+from segue.care.doubts import DOUBTS
+from segue.care.fold import extend_visit, fold_visit
+from segue.care.identity import doubtful, joined_by, other_end, persons
+from segue.care.numbers import NUMBER_CYCLE, refused
 from segue.care.parting import kin
 from segue.care.person import (
     carry_over,
@@ -45,29 +41,16 @@ UNPLACED = Issue(
 )
 
 
-DOUBTS: dict[str, tuple[str, str]] = {
-    OPEN_DISCHARGE: (
-        "PV1-45",
-        "a discharge time, but no discharge was sent: the visit stays open",
-    ),
-    NO_TARGET: ("EVN-1", "what this cancels has not been heard of; it waits for that"),
-    OTHER_PLACE: (
-        "PV1-3",
-        "the place after this cancelled transfer is not the one before it: what is stated counts",
-    ),
-}
-"""Where a message is in doubt to the fold: warning code to (field, what is made of it)."""
-
-
 def doubts(chart: Chart, facts: Iterable[Fact]) -> list[Issue]:
-    """What the fold of the visits has to remark on these facts."""
+    """What the fold of person and visits has to remark on these facts."""
     ids = {fact.id for fact in facts}
-    return [
-        Issue("warning", code, *DOUBTS[code])
-        for visit in chart.visits.values()
-        for code, fact in visit.warnings
-        if fact in ids
-    ]
+    person = chart.person
+    found = [one for visit in chart.visits.values() for one in visit.warnings]
+    if person.edges:
+        found += doubtful(person.edges)
+    if person.renamed:
+        found += [(NUMBER_CYCLE, fact) for fact in refused(person.renamed)]
+    return [Issue("warning", code, *DOUBTS[code]) for code, fact in found if fact in ids]
 
 
 def identities_of(facts: Iterable[Fact]) -> list[str]:
@@ -113,6 +96,7 @@ def add_fact(draft: Draft, fact: Fact) -> list[Affected]:
                 draft.absorb(chart, other)
                 chart.person = carry_over(states[0], states[1:])
                 affected.after.add(pk)
+        affected.notice = "identity-merged"
     draft.claim(chart, joined)
     chart.touched = True
     before = chart.person
@@ -205,6 +189,7 @@ def project(recorder: Recorder, affected: Affected) -> bool:
         if chart.episodes is not None and chart.episodes.get(name) != belongs.get(name):
             chart.episodes = {**chart.episodes, name: belongs[name]} if name in belongs else None
     recorder.hub.stages.end("fold")
+    _notify(recorder, affected, wanted)
     recorder.put(chart, wanted, sources)
     if names:
         withdrawn = [parse_key(name) for name in names if name != "Patient"]
@@ -214,6 +199,33 @@ def project(recorder: Recorder, affected: Affected) -> bool:
         recorder.retire(chart, chart.heads.keys() - kept)
         recorder.revive(chart, sources)
     return stirred
+
+
+def _notify(recorder: Recorder, affected: Affected, wanted: Iterable[Resource]) -> None:
+    """Note what recipients must be told of expressly: recalls, and who somebody is now."""
+    chart = affected.chart
+    for name, old in affected.visits.items():
+        visit = chart.visits.get(name)
+        if old is None or visit is None or old.status == visit.status:
+            continue
+        if visit.status in _ENDED_IN_NOTHING:
+            notice = "admit-cancelled"
+        elif old.status == "finished":
+            notice = "discharge-cancelled"
+        else:
+            continue
+        recorder.notices[ResourceKey("Encounter", visit.encounter)] = notice
+    if affected.after:
+        recorder.after.setdefault(chart.pk, set()).update(affected.after)
+    if affected.notice:
+        held = frozenset(key.type for key, head in chart.heads.items() if not head.deleted)
+        for resource in wanted:
+            if resource["resourceType"] == "Patient":
+                recorder.notices[key_of(resource)] = affected.notice
+                recorder.held[key_of(resource)] = held
+
+
+_ENDED_IN_NOTHING = frozenset({"cancelled", "entered-in-error"})
 
 
 def regroup(recorder: Recorder, chart: Chart) -> None:

@@ -24,8 +24,8 @@ from segue.pipeline.coordinate import coordinate_person
 from segue.pipeline.facts import pack, pack_value
 from segue.pipeline.fan_out import Change
 from segue.pipeline.identities import Identified, elements_of, fact_of, name_of
-from segue.pipeline.record import Recorder
 from segue.pipeline.kin import Affected
+from segue.pipeline.record import Recorder
 from segue.pipeline.referrers import referrers, refers
 from segue.pipeline.refold import add_fact, note, project
 from segue.pipeline.speaker import Speaker

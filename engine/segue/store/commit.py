@@ -396,6 +396,8 @@ def _write_steps(session: Session, commit: Commit, first: int, changes: dict[int
                     delivery.what,
                     delivery.version,
                     delivery.cause,
+                    " ".join(map(str, delivery.after)) or None,
+                    delivery.notice or None,
                 )
             )
     if entries:
@@ -410,5 +412,5 @@ def _write_steps(session: Session, commit: Commit, first: int, changes: dict[int
     if steps:
         session.insert("step", ("id", "entry", "kind", "ref", "source", "changes"), steps)
     if parcels:
-        columns = ("id", "partition", "lane", "form", "what", "version", "cause")
+        columns = ("id", "partition", "lane", "form", "what", "version", "cause", "after", "notice")
         session.insert("outbox", columns, parcels)

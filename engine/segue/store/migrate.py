@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 Part = Literal["journal", "store"]
 
-REVISION = "0001"
+REVISION = "0002"
 """The schema that this program works with: the newest file in `migrations/versions`."""
 
 LANES = 64

@@ -30,7 +30,12 @@ from segue.store.records import (
 ORDINALS = (1 << ORDINAL_BITS) - 1
 OPEN = ("delayed", "blocked", "dead")
 _IDLE_COMMITS = 1000
-_OUTBOX = "o.id, o.partition, o.lane, o.form, o.what, o.version, o.cause, c.position, c.at"
+_OUTBOX = (
+    "o.id, o.partition, o.lane, o.form, o.what, o.version, o.cause, o.after, o.notice, "
+    "c.position, c.at"
+)
+_WIDTH = 11
+"""Columns of `_OUTBOX`."""
 # What partitions hold beyond (position, ordinal) that was neither sent nor tried.
 _BEYOND = (
     "FROM commits c CROSS JOIN outbox o "
@@ -157,7 +162,7 @@ class Outbox:
                 )
                 dry_to = head[0] << ORDINAL_BITS | ORDINALS
                 for row in rows:
-                    last[row[1]] = row[7] << ORDINAL_BITS | row[0] & ORDINALS
+                    last[row[1]] = row[-2] << ORDINAL_BITS | row[0] & ORDINALS
                     found.setdefault(row[1], []).append(_queued(row))
                 if len(rows) == limit:
                     complete = False
@@ -171,13 +176,8 @@ class Outbox:
         with self._database.read() as session:
             return [
                 Setback(
-                    _queued(row[:9], attempts=row[10]),
-                    row[9],
-                    row[10],
-                    row[11],
-                    row[12],
-                    row[13],
-                    row[14],
+                    _queued(row[:_WIDTH], row[_WIDTH + 1]),
+                    *row[_WIDTH:],
                 )
                 for row in session.rows(
                     f"SELECT {_OUTBOX}, x.state, x.attempts, x.not_before, x.category, "
@@ -187,6 +187,32 @@ class Outbox:
                     (lease.partition,),
                 )
             ]
+
+    def waits(self, queued: QueuedDelivery) -> bool:
+        """Whether the lanes that a delivery must come after still have something before it."""
+        position, ordinal = queued.position, queued.ordinal
+        spot = position << ORDINAL_BITS | ordinal
+        with self._database.read() as session:
+            for lane in queued.delivery.after:
+                partition = f"{queued.delivery.destination}/{lane % SHARDS}"
+                if session.row(
+                    "SELECT 1 FROM outbox_exception WHERE partition = ? AND lane = ? "
+                    "AND state IN ('delayed', 'blocked', 'dead') AND spot < ? LIMIT 1",
+                    (partition, lane, spot),
+                ):
+                    return True
+                lease = session.row(
+                    "SELECT cursor FROM lease WHERE log = 'outbox' AND partition = ?", (partition,)
+                )
+                start = lease[0] if lease else 0
+                first = start >> ORDINAL_BITS
+                if session.row(
+                    f"SELECT 1 {_BEYOND}o.partition = ? AND o.lane = ? AND (c.position < ? "
+                    f"OR (c.position = ? AND (o.id & {ORDINALS}) < ?)) LIMIT 1",
+                    (first, first, start & ORDINALS, partition, lane, position, position, ordinal),
+                ):
+                    return True
+        return False
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
         """Write down what became of deliveries, in one transaction.
@@ -402,8 +428,17 @@ def partition_of(delivery: Delivery) -> str:
 
 
 def _queued(row: Row, attempts: int = 0) -> QueuedDelivery:
-    id_, partition, lane, form, what, version, cause, position, at = row
-    delivery = Delivery(partition.rpartition("/")[0], lane, form, what, version, cause)
+    id_, partition, lane, form, what, version, cause, after, notice, position, at = row
+    delivery = Delivery(
+        partition.rpartition("/")[0],
+        lane,
+        form,
+        what,
+        version,
+        cause,
+        tuple(map(int, after.split())) if after else (),
+        notice or "",
+    )
     return QueuedDelivery(id_, delivery, position, id_ & ORDINALS, at, attempts)
 
 
@@ -428,15 +463,15 @@ def _last(rows: Sequence[Row]) -> list[Row]:
 
 
 def _listed(row: Row) -> ListedDelivery:
-    state, attempts, not_before, category, status, text, because = row[9:16]
-    sent, sent_attempts, receipt, message = row[16:]
+    state, attempts, not_before, category, status, text, because = row[_WIDTH : _WIDTH + 7]
+    sent, sent_attempts, receipt, message = row[_WIDTH + 7 :]
     error: tuple[Category | None, int | None, str | None] | None = None
     if category is not None or text is not None:
         error = (category, status, text)
     if sent is not None:
         state, attempts = "sent", sent_attempts
     return ListedDelivery(
-        _queued(row[:9], attempts or 0),
+        _queued(row[:_WIDTH], attempts or 0),
         state or "waiting",
         attempts or 0,
         not_before,

@@ -248,6 +248,8 @@ outbox = Table(
     _text("what"),
     _int("version"),
     _text("cause"),
+    _text("after", null=True),  # lanes, separated by blanks
+    _text("notice", null=True),
 )
 Index("outbox_partition", outbox.c.partition, outbox.c.id)
 

@@ -37,9 +37,9 @@ class MemoryOutbox:
     held_by_another: set[str] = field(default_factory=set)
     fail: bool = False
 
-    def put(self, lane: int, what: str | None = None, form="fhir") -> int:
+    def put(self, lane: int, what: str | None = None, form="fhir", after=()) -> int:
         id_ = len(self.rows) + 1
-        delivery = Delivery("peer", lane, form, what or f"Task/{id_}", 1, "1")
+        delivery = Delivery("peer", lane, form, what or f"Task/{id_}", 1, "1", after)
         self.rows.append(QueuedDelivery(id_, delivery, id_, 0, 0))
         return id_
 
@@ -68,6 +68,14 @@ class MemoryOutbox:
     ) -> tuple[dict[str, list[QueuedDelivery]], bool]:
         found = {lease.partition: self.read(lease, after, limit) for lease, after in asked}
         return found, all(len(one) < limit for one in found.values())
+
+    def waits(self, queued: QueuedDelivery) -> bool:
+        return any(
+            one.delivery.lane in queued.delivery.after
+            and one.position < queued.position
+            and one.id not in self.sent
+            for one in self.rows
+        )
 
     def setbacks(self, lease: Lease) -> list[Setback]:
         return [

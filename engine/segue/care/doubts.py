@@ -1,0 +1,34 @@
+"""Where a message is in doubt to the fold, and what is made of it all the same."""
+
+from typing import Final
+
+from segue.care.fold import NO_TARGET, OPEN_DISCHARGE, OTHER_PLACE
+from segue.care.identity import MERGE_CYCLE, MERGE_REVERSED
+from segue.care.numbers import NUMBER_CYCLE
+
+DOUBTS: Final[dict[str, tuple[str, str]]] = {
+    OPEN_DISCHARGE: (
+        "PV1-45",
+        "a discharge time, but no discharge was sent: the visit stays open",
+    ),
+    NO_TARGET: ("EVN-1", "what this cancels has not been heard of; it waits for that"),
+    OTHER_PLACE: (
+        "PV1-3",
+        "the place after this cancelled transfer is not the one before it: what is stated counts",
+    ),
+    MERGE_CYCLE: (
+        "MRG-1",
+        "earlier merges lead from the one that stays to the one that goes: the two are one "
+        "person, and who stands for them remains who it was",
+    ),
+    MERGE_REVERSED: (
+        "MRG-1",
+        "an earlier merge of the same two went the other way round: this one holds",
+    ),
+    NUMBER_CYCLE: (
+        "MRG-5",
+        "earlier changes lead from the new visit number to the old one: the visit is kept "
+        "under the number that it had",
+    ),
+}
+"""Warning code to (field, what is made of it)."""
