@@ -58,10 +58,11 @@ def _fold(draft: Draft, alert: Alert, speaker: Speaker) -> None:
         return
     step = Step(Cause("statement", fact.id, speaker.source))
     recorder = Recorder(draft, step, history=speaker.history)
-    affected = add_fact(draft, fact)
+    found = add_fact(draft, fact)
     step.facts.append(pack(fact, 0, "statement"))
-    step.issues += affected.issues + doubts(affected.chart, [fact])
-    coordinate_person(recorder, affected.chart, stirred=project(recorder, affected))
+    for affected in found:
+        step.issues += affected.issues + doubts(affected.chart, [fact])
+        coordinate_person(recorder, affected.chart, stirred=project(recorder, affected))
     recorder.directory(alert.directory, (fact.recorded.us, fact.control_id))
     recorder.close(
         control_id=fact.control_id,

@@ -238,9 +238,10 @@ def _tell(recorder: Recorder, row: FactRow) -> list[Chart]:
     fact = unpack(row)
     recorder.step.facts.append(row)
     recorder.draft.load(identities_of([fact]))
-    affected = add_fact(recorder.draft, fact)
-    project(recorder, affected)
-    return [affected.chart]
+    found = add_fact(recorder.draft, fact)
+    for affected in found:
+        project(recorder, affected)
+    return [affected.chart for affected in found]
 
 
 def _say(recorder: Recorder, row: FactRow) -> list[Chart]:
@@ -380,7 +381,9 @@ def _queue(hub: Hub, waiting: Sequence[Delivery]) -> int:
         entries = {int(one.what) for one in waiting if one.form == "adt"}
         said = {str(row.entry): row.identity for row in draft.reader.facts_of_entries(entries)}
         draft.load(said.values())
-        for one in dict.fromkeys(replace(one, version=0, cause="rebuild") for one in waiting):
+        for one in dict.fromkeys(
+            replace(one, version=0, cause="rebuild", after=()) for one in waiting
+        ):
             if one.form == "adt":
                 chart = draft.person(said.get(one.what, ""))
                 queued.append(replace(one, lane=chart.pk if chart else one.lane))
