@@ -31,7 +31,7 @@ LINKS = frozenset({"link", "unlink"})
 NO_PATIENT = frozenset({"bed-status"})
 CANCELS = frozenset({"cancel", "delete-visit"})
 REPLACES = frozenset({"merge", "change"})
-MOVE_IDENTIFIER, MOVE_VISIT, ALTERNATE_VISIT = "A43", "A45", "A51"
+MOVE_IDENTIFIER, ALTERNATE_VISIT = "A43", "A51"
 ACCOUNT_CHANGE = "A49"
 """Changes an account: MRG-1 may well be the patient's own identifier."""
 
@@ -96,7 +96,7 @@ def apply(
             fields = segment.fields
             for n, raw in unread(fields, range(len(fields)), reads):
                 unmapped[f"{segment.name}-{n}"] = raw
-    for ordinal, (pid, segments) in enumerate(_patients(message, event)):
+    for ordinal, (pid, segments) in enumerate(_patients(message)):
         fact = _fact(mapping, event, pid, segments, run, times)
         if fact is None:
             continue
@@ -155,19 +155,9 @@ def _no_memos(count: int) -> list[Memo]:
     return [NoMemo()] * count
 
 
-def _patients(message: Message, event: Event) -> list[tuple[Segment | None, list[Segment]]]:
-    """Each patient's PID and segments; headers belong to nobody.
-
-    A move of several visits (A45 repeats MRG and PV1) is as many moves.
-    """
+def _patients(message: Message) -> list[tuple[Segment | None, list[Segment]]]:
+    """Each patient's PID and segments; headers belong to nobody."""
     pids = message.all("PID")
-    if event.code == MOVE_VISIT and len(message.all("PV1")) > 1:
-        return [
-            (group.pid, [*(s for s in group.segments if s.name not in ("MRG", "PV1")), *pair])
-            for group in groups(message)
-            for merge, stay in group.merges
-            if (pair := [merge, stay] if stay is not None else [merge])
-        ]
     if len(pids) > 1 or message.structure in REPEATS:
         found = [(group.pid, group.segments) for group in groups(message)]
         if found:
