@@ -512,9 +512,9 @@ class _Reader:
             return read(keys[key], f"{here}.{key}", *more) if key in keys else default
 
         if "kind" not in keys:
-            self.problem(node, f"{here}.kind", "missing: fhir_rest or mllp")
-        kind = has("kind", self.choice, "fhir_rest", "fhir_rest", "mllp")
-        needs = "url" if kind == "fhir_rest" else "address"
+            self.problem(node, f"{here}.kind", "missing: fhir_rest, message_bundle or mllp")
+        kind = has("kind", self.choice, "fhir_rest", "fhir_rest", "message_bundle", "mllp")
+        needs = "address" if kind == "mllp" else "url"
         if needs not in keys:
             self.problem(node, f"{here}.{needs}", f"missing: a destination of kind {kind} needs it")
         site = (
@@ -545,6 +545,9 @@ class _Reader:
         for item in sent:
             if kind == "mllp" and item not in ("adt", "careplan"):
                 self.problem(keys["send"], f"{here}.send", f"{item!r}: mllp sends adt, careplan")
+            if kind == "message_bundle" and item != "alerts":
+                text = f"{item!r}: message_bundle sends alerts"
+                self.problem(keys["send"], f"{here}.send", text)
             if kind == "fhir_rest" and not item[:1].isupper():
                 self.problem(keys["send"], f"{here}.send", f"{item!r} is no FHIR resource type")
         return DestinationSettings(

@@ -16,6 +16,7 @@ import pytest
 
 from segue.adapters.catalog import DESTINATIONS
 from segue.adapters.destinations.fhir_rest import FhirRest, FhirRestConfig
+from segue.adapters.destinations.message_bundle import MessageBundle, MessageBundleConfig
 from segue.adapters.destinations.mllp import Mllp, MllpConfig
 from segue.fhir.canonical import dumps
 from segue.model.deliveries import Delivery, Parcel, QueuedDelivery, Refused, RetryLater, Sent
@@ -78,6 +79,43 @@ class FhirHarness:
     refusal = Fault("status", status=422)
 
 
+def told(number: int) -> str:
+    """A notification, by the number of its header."""
+    header = {"resourceType": "MessageHeader", "id": f"m{number:04d}"}
+    return dumps({"resourceType": "Bundle", "type": "message", "entry": [{"resource": header}]})
+
+
+class MessageHarness:
+    kind = "message_bundle"
+
+    async def open(self) -> None:
+        self.peer = await FhirPeer().start()
+        config = MessageBundleConfig("peer", self.peer.url, timeout=QUICK)
+        self.destination = MessageBundle(config, SystemClock())
+
+    async def close(self) -> None:
+        await self.destination.close()
+        await self.peer.stop()
+
+    def parcel(self, *items: tuple[int, int]) -> Parcel:
+        return Parcel(
+            [queued(n, lane, f"Encounter/{n}", 1, "alert") for n, lane in items],
+            [told(n) for n, _ in items],
+        )
+
+    def mark(self, number: int) -> bytes:
+        return f"m{number:04d}".encode()
+
+    def received(self) -> list[int]:
+        return [int(write.identifier[1:]) for write in self.peer.writes]
+
+    def held(self) -> set[int]:
+        return set(self.received())
+
+    busy = Fault("status", status=503)
+    refusal = Fault("status", status=422)
+
+
 class MllpHarness:
     kind = "mllp"
 
@@ -108,7 +146,7 @@ class MllpHarness:
     refusal = Fault("ack", code="AE", error="101")
 
 
-HARNESSES = {one.kind: one for one in (FhirHarness, MllpHarness)}
+HARNESSES = {one.kind: one for one in (FhirHarness, MessageHarness, MllpHarness)}
 
 
 def fault(of: Fault, **changes) -> Fault:
@@ -277,6 +315,22 @@ def test_no_reason_repeats_what_the_peer_wrote(play):
         assert "planned" not in outcome.reason
 
     play(story)
+
+
+def test_a_change_that_is_no_event_is_done_without_a_request():
+    async def story() -> None:
+        kit = MessageHarness()
+        await kit.open()
+        try:
+            parcel = kit.parcel((1, 1), (2, 1))
+            parcel.bodies[0] = ""
+            outcomes = await kit.destination.send(parcel)
+            assert [one.receipt.status for one in outcomes] == ["no event", "200"]
+            assert kit.received() == [2]
+        finally:
+            await kit.close()
+
+    asyncio.run(story())
 
 
 # --- FHIR alone --------------------------------------------------------------------------

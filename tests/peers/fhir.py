@@ -139,6 +139,8 @@ class FhirPeer:
             if request.method == "GET":
                 return self.read(path, request.query)
             body = orjson.loads(request.body) if request.body else {}
+            if path == "$process-message":
+                return self.message(body, key)
             if request.method == "POST" and not path:
                 done, answer = self.bundle(body, key)
             else:
@@ -157,6 +159,24 @@ class FhirPeer:
             return Response(refusal.status, _outcome(refusal.code, refusal.text))
         self.accept(done, key)
         return Response(200, orjson.dumps(answer))
+
+    def message(self, body: Resource, key: str) -> Response:
+        """Take a notification; what it says is kept as one write, by its header's id."""
+        entries = body.get("entry") or [{}]
+        header = entries[0].get("resource") or {}
+        if body.get("type") != "message" or header.get("resourceType") != "MessageHeader":
+            raise RefusalError(400, "structure", "no message")
+        reference = f"MessageHeader/{header['id']}"
+        version = len(self.versions.setdefault(reference, []))
+        self.versions[reference].append(header)
+        write = Write(self.requests, key, "POST", "$process-message", reference, version + 1,
+                      header["id"], body)  # fmt: skip
+        self.accept([write], key)
+        response = {"identifier": header["id"], "code": "ok"}
+        answer = {**header, "response": response}
+        return Response(200, orjson.dumps({
+            "resourceType": "Bundle", "type": "message", "entry": [{"resource": answer}],
+        }))  # fmt: skip
 
     def single(self, answer: Resource, done: list[Write], key: str) -> Response:
         self.accept(done, key)

@@ -145,6 +145,18 @@ def test_whose_resources_a_client_may_change_is_named_by_site(tmp_path: Path) ->
     assert problem.endswith("feeds.steward.edits: no site 'hospaa'. Did you mean 'hospa'?")
 
 
+def test_a_message_bundle_destination_is_sent_alerts(tmp_path: Path) -> None:
+    hie = "destinations:\n  hie: {{kind: message_bundle, url: http://x/fhir, send: [{}]}}\n"
+    text = WHOLE.replace("destinations:\n", hie.format("alerts"))
+    assert load(write(tmp_path, text), {"PCPB_TOKEN": "x"}).destinations["hie"].kind == (
+        "message_bundle"
+    )
+    (problem,) = problems(
+        tmp_path, WHOLE.replace("destinations:\n", hie.format("Task")), PCPB_TOKEN="x"
+    )
+    assert problem.endswith("destinations.hie.send: 'Task': message_bundle sends alerts")
+
+
 def test_all_faults_are_said_at_once(tmp_path: Path) -> None:
     text = WHOLE.replace("workers: 2", "workers: 0").replace("bundle: 50", "bundle: 0")
     assert len(problems(tmp_path, text, PCPB_TOKEN="x")) == 2

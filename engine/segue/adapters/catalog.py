@@ -7,6 +7,7 @@ To add a kind: write its module, add its line here, and the conformance kits in
 from collections.abc import Mapping
 
 from segue.adapters.destinations.fhir_rest import FhirRest, FhirRestConfig
+from segue.adapters.destinations.message_bundle import MessageBundle, MessageBundleConfig
 from segue.adapters.destinations.mllp import Mllp, MllpConfig
 from segue.adapters.sources.folder import Folder, FolderConfig
 from segue.adapters.sources.http import HttpIntake
@@ -22,6 +23,7 @@ SOURCES: Mapping[str, tuple[type, type | None]] = {
 
 DESTINATIONS: Mapping[str, tuple[type, type]] = {
     "fhir_rest": (FhirRest, FhirRestConfig),
+    "message_bundle": (MessageBundle, MessageBundleConfig),
     "mllp": (Mllp, MllpConfig),
 }
 """Kind to (class, configuration)."""

@@ -287,6 +287,7 @@ def _backlog(found: Opened) -> dict[str, Any]:
 
 async def _send(settings: Settings, found: Opened, part: str, stop: threading.Event) -> int:
     from segue.adapters.destinations.fhir_rest import FhirRest, FhirRestConfig
+    from segue.adapters.destinations.message_bundle import MessageBundle, MessageBundleConfig
     from segue.adapters.destinations.mllp import Mllp, MllpConfig
     from segue.pipeline.contents import Contents, codes_of
     from segue.pipeline.deliver import Retry, Sender
@@ -311,6 +312,12 @@ async def _send(settings: Settings, found: Opened, part: str, stop: threading.Ev
                 FhirRestConfig(one.name, one.url, one.send, one.headers, one.bundle, one.timeout),
                 found.clock,
                 describe,
+            )
+        elif one.kind == "message_bundle":
+            assert one.url is not None
+            destination = MessageBundle(
+                MessageBundleConfig(one.name, one.url, one.headers, one.bundle, one.timeout),
+                found.clock,
             )
         else:
             assert one.address is not None

@@ -122,7 +122,7 @@ def item(found: ListedDelivery) -> dict[str, Any]:
         "cause": delivery.cause,
         "what": delivery.what,
         "version": delivery.version,
-        "form": "fhir" if delivery.form == "fhir" else "hl7v2",
+        "form": "fhir" if delivery.form in ("fhir", "alert") else "hl7v2",
         "state": found.state,
         "attempts": found.attempts,
         "created": rfc3339(queued.created),

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-Form = Literal["fhir", "adt", "careplan"]
-"""`fhir`: a resource version; `adt`: the message forwarded; `careplan`: MDM^T02."""
+Form = Literal["fhir", "adt", "careplan", "alert"]
+"""`fhir`: a resource version; `adt`: the message forwarded; `careplan`: MDM^T02; `alert`:
+the notification of what a version of an Encounter tells."""
 
 Category = Literal["unreachable", "timeout", "refused", "unauthorised", "conflict", "protocol"]
 
@@ -110,7 +111,8 @@ class Parcel:
 
     Attributes:
         deliveries: at most the destination's `bundle` of them.
-        bodies: one per delivery: resource JSON text for `fhir`, ER7 bytes else.
+        bodies: one per delivery: resource JSON text for `fhir`, message
+            Bundle text for `alert` ("" where nothing is to be told), ER7 bytes else.
     """
 
     deliveries: list[QueuedDelivery]

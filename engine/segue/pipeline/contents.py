@@ -1,15 +1,18 @@
 """Fetches what deliveries carry, at the time of sending.
 
 A `fhir` delivery carries the version that it names; an `adt` one the bytes as they came;
-a `careplan` one the plan with the Tasks as they are now, rendered for HL7 v2.
+a `careplan` one the plan with the Tasks as they are now, rendered for HL7 v2; an `alert`
+one the message that tells what a version of an Encounter changed.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from segue.care.parties import HUB_REFERENCE
 from segue.fhir.canonical import dumps, loads
 from segue.model.deliveries import QueuedDelivery
 from segue.model.identity import ResourceKey
+from segue.pipeline.notices import event_of, named_by, notice
 from segue.pipeline.render import care_plan_message
 from segue.store.journal import Journal
 from segue.store.reader import Reader
@@ -40,6 +43,7 @@ class Contents:
         resources: dict[tuple[ResourceKey, int], str] = {}
         messages: dict[int, bytes] = {}
         wanted = {_version(one) for one in deliveries if one.delivery.form != "adt"}
+        wanted |= {_before(one) for one in deliveries if one.delivery.form == "alert"}
         entries = [int(one.delivery.what) for one in deliveries if one.delivery.form == "adt"]
         if entries:
             found = self._journal.get_many(sorted(set(entries)))
@@ -51,6 +55,9 @@ class Contents:
                 for place, one in enumerate(deliveries):
                     if one.delivery.form == "careplan":
                         bodies[place] = _rendering(reader, one, resources[_version(one)])
+                    elif one.delivery.form == "alert":
+                        before = resources.get(_before(one), "")
+                        bodies[place] = _notice(reader, one, before, resources[_version(one)])
         for place, one in enumerate(deliveries):
             if one.delivery.form == "adt":
                 bodies[place] = messages[int(one.delivery.what)]
@@ -100,6 +107,8 @@ def codes_of(body: str | bytes) -> tuple[str | None, str | None]:
     if not isinstance(body, str) or not body:
         return None, None
     resource = loads(body)
+    if resource.get("resourceType") == "Bundle":
+        resource = resource["entry"][1]["resource"]
     if resource.get("resourceType") == "Encounter":
         return resource.get("class", {}).get("code"), None
     if resource.get("resourceType") == "DocumentReference":
@@ -115,6 +124,25 @@ def _key(reference: str) -> ResourceKey:
 
 def _version(queued: QueuedDelivery) -> tuple[ResourceKey, int]:
     return _key(queued.delivery.what), queued.delivery.version
+
+
+def _before(queued: QueuedDelivery) -> tuple[ResourceKey, int]:
+    return _key(queued.delivery.what), queued.delivery.version - 1
+
+
+def _notice(reader: Reader, queued: QueuedDelivery, before: str, body: str) -> str:
+    """The message about a version of an Encounter, "" where it tells of no event."""
+    encounter = loads(body)
+    event = event_of(loads(before) if before else None, encounter)
+    if event is None:
+        return ""
+    heads = reader.heads_of([queued.delivery.lane])[queued.delivery.lane]
+    keys = [_key(reference) for reference in named_by(encounter)]
+    keys += [key for key, head in heads.items() if key.type == "Coverage" and not head.deleted]
+    keys.append(_key(str(HUB_REFERENCE["reference"])))
+    found = reader.bodies(keys)
+    along = [loads(one.body) for key in dict.fromkeys(keys) if (one := found.get(key)) and one.body]
+    return dumps(notice(event, encounter, along, number=message_id(queued), at=queued.created))
 
 
 def _rendering(reader: Reader, queued: QueuedDelivery, body: str) -> bytes:

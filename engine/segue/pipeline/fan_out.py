@@ -133,6 +133,16 @@ def fan_out(
                         route.name, lane, "fhir", what, write.version, cause.ref, after, notice
                     )
                 )
+            elif (
+                "alerts" in send
+                and write.key.type == "Encounter"
+                and write.body is not None
+                and _must_hear(change, route, cause)
+            ):
+                what = write.key.reference
+                deliveries.append(
+                    Delivery(route.name, lane, "alert", what, write.version, cause.ref)
+                )
     return deliveries
 
 

@@ -200,7 +200,7 @@ class FhirRest:
         self, entries: Sequence[str], key: str
     ) -> tuple[Outcome, list[Mapping[str, Any]]]:
         bundle = f'{{"resourceType":"Bundle","type":"transaction","entry":[{",".join(entries)}]}}'
-        response = await self._request(
+        response = await self.request(
             "POST", self.config.url, bundle.encode(), {"Idempotency-Key": key}
         )
         if not isinstance(response, httpx.Response):
@@ -214,9 +214,10 @@ class FhirRest:
             return RetryLater("protocol", reason, response.status_code), []
         return outcome, answered
 
-    async def _request(
+    async def request(
         self, method: str, url: str, content: bytes | None, headers: Mapping[str, str]
     ) -> "httpx.Response | RetryLater":
+        """One request; what no answer came to is tried again."""
         if self._client is None:
             limits = httpx.Limits(max_connections=self.config.connections)
             secure = self.config.url.startswith("https:")
@@ -243,7 +244,7 @@ class FhirRest:
     async def _merged(self, entry: dict[str, Any], name: str) -> "dict[str, Any] | Outcome":
         """The entry over the version that the peer has now."""
         url = f"{self.config.url}/{projection.address(name)}"
-        response = await self._request("GET", url, None, {})
+        response = await self.request("GET", url, None, {})
         if not isinstance(response, httpx.Response):
             return response
         outcome = verdict(response.status_code, response.headers, response.content, self._clock)
