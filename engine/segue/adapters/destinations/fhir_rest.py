@@ -14,22 +14,16 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any, Generic, TypeVar
 
-import httpx
-from httpx_aiohttp import AiohttpTransport
-
 from segue.adapters.destinations import projection
+from segue.adapters.destinations.fhir_line import Answer, FhirLine, Transport, json_of, verdict
 from segue.fhir.canonical import dumps, loads
-from segue.model.deliveries import Category, Outcome, Parcel, Receipt, Refused, RetryLater, Sent
-from segue.model.instants import Clock, microseconds
+from segue.model.deliveries import Outcome, Parcel, Refused, RetryLater, Sent
+from segue.model.instants import Clock
 
 MERGES = 5
 """How often a 412 is answered by re-reading and merging."""
-
-RETRIED = frozenset({408, 425, 429})
-"""Client errors that time may cure; all others are dead letters at once."""
 
 T = TypeVar("T")
 
@@ -73,7 +67,7 @@ class FhirRest:
         config: FhirRestConfig,
         clock: Clock,
         describe: Describe | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
         """Take the configuration; nothing is opened before the first parcel.
 
@@ -86,8 +80,9 @@ class FhirRest:
         self.config = config
         self._clock = clock
         self._describe = describe
-        self._transport = transport
-        self._client: httpx.AsyncClient | None = None
+        self._line = FhirLine(
+            config.url, config.headers, config.timeout, config.connections, transport
+        )
         self._kept: _Recent[_Kept] = _Recent(50_000)
         self._identifiers: _Recent[Mapping[str, Any]] = _Recent(20_000)
 
@@ -143,9 +138,7 @@ class FhirRest:
 
     async def close(self) -> None:
         """Let go of connections."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        await self._line.close()
 
     async def _entries(self, bodies: Sequence[str], names: Sequence[str]) -> list[str]:
         inside = {
@@ -200,54 +193,27 @@ class FhirRest:
         self, entries: Sequence[str], key: str
     ) -> tuple[Outcome, list[Mapping[str, Any]]]:
         bundle = f'{{"resourceType":"Bundle","type":"transaction","entry":[{",".join(entries)}]}}'
-        response = await self.request(
+        response = await self._line.request(
             "POST", self.config.url, bundle.encode(), {"Idempotency-Key": key}
         )
-        if not isinstance(response, httpx.Response):
+        if not isinstance(response, Answer):
             return response, []
-        outcome = verdict(response.status_code, response.headers, response.content, self._clock)
+        outcome = verdict(response, self._clock)
         if not isinstance(outcome, Sent):
             return outcome, []
         answered = _answers(response.content)
         if len(answered) != len(entries):
             reason = "2xx without a transaction-response of as many entries"
-            return RetryLater("protocol", reason, response.status_code), []
+            return RetryLater("protocol", reason, response.status), []
         return outcome, answered
-
-    async def request(
-        self, method: str, url: str, content: bytes | None, headers: Mapping[str, str]
-    ) -> "httpx.Response | RetryLater":
-        """One request; what no answer came to is tried again."""
-        if self._client is None:
-            limits = httpx.Limits(max_connections=self.config.connections)
-            secure = self.config.url.startswith("https:")
-            transport = self._transport or AiohttpTransport(limits=limits, verify=secure)
-            self._client = httpx.AsyncClient(
-                transport=transport,
-                timeout=self.config.timeout.total_seconds(),
-                headers={
-                    "Content-Type": "application/fhir+json",
-                    "Accept": "application/fhir+json",
-                    **self.config.headers,
-                },
-                trust_env=False,
-            )
-        try:
-            return await self._client.request(method, url, content=content, headers=dict(headers))
-        except httpx.ConnectTimeout as error:
-            return RetryLater("unreachable", type(error).__name__)
-        except httpx.TimeoutException as error:
-            return RetryLater("timeout", type(error).__name__)
-        except (httpx.HTTPError, OSError) as error:
-            return RetryLater("unreachable", type(error).__name__)
 
     async def _merged(self, entry: dict[str, Any], name: str) -> "dict[str, Any] | Outcome":
         """The entry over the version that the peer has now."""
         url = f"{self.config.url}/{projection.address(name)}"
-        response = await self.request("GET", url, None, {})
-        if not isinstance(response, httpx.Response):
+        response = await self._line.request("GET", url, None, {})
+        if not isinstance(response, Answer):
             return response
-        outcome = verdict(response.status_code, response.headers, response.content, self._clock)
+        outcome = verdict(response, self._clock)
         if not isinstance(outcome, Sent):
             return outcome
         found = _read(response.content)
@@ -298,65 +264,19 @@ class _Recent(Generic[T]):
         return key in self._items
 
 
-def verdict(status: int, headers: Mapping[str, str], content: bytes, clock: Clock) -> Outcome:
-    """What an HTTP status means for a delivery.
-
-    Network errors, 408, 425, 429 and 5xx are tried again; 401 and 403 halt the
-    destination; every other 3xx and 4xx is refused for good.
-    """
-    if 200 <= status < 300:
-        return Sent(Receipt(microseconds(clock()), str(status)))
-    reason = _issues(content) or f"HTTP {status}"
-    if status in (401, 403):
-        return RetryLater("unauthorised", reason, status, halt=True)
-    if status >= 500 or status in RETRIED:
-        after = _retry_after(headers.get("Retry-After"), clock)
-        category: Category = "timeout" if status in (408, 504) else "refused"
-        return RetryLater(category, reason, status, after)
-    return Refused("conflict" if status in (409, 412) else "refused", reason, status)
-
-
-def _retry_after(value: str | None, clock: Clock) -> float | None:
-    if not value:
-        return None
-    if value.strip().isdigit():
-        return float(value) or None
-    try:
-        return max(0.1, (parsedate_to_datetime(value) - clock()).total_seconds())
-    except (TypeError, ValueError):
-        return None
-
-
-def _issues(content: bytes) -> str:
-    """Issue codes and places of an OperationOutcome; its texts may hold patient data."""
-    outcome = _json(content)
-    found = []
-    for issue in outcome.get("issue", ()) if isinstance(outcome, dict) else ():
-        where = (issue.get("expression") or issue.get("location") or [""])[0]
-        found.append(f"{issue.get('code', '')} at {where}" if where else str(issue.get("code")))
-    return "; ".join(found[:5])
-
-
 def _answers(content: bytes) -> list[Mapping[str, Any]]:
-    bundle = _json(content)
+    bundle = json_of(content)
     if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
         return []
     return [entry.get("response", {}) for entry in bundle.get("entry", ())]
 
 
 def _read(content: bytes) -> dict[str, Any] | None:
-    found = _json(content)
+    found = json_of(content)
     if isinstance(found, dict) and found.get("resourceType") == "Bundle":
         entries = found.get("entry", ())
         found = entries[0].get("resource") if entries else None
     return found if isinstance(found, dict) else None
-
-
-def _json(content: bytes) -> Any:
-    try:
-        return loads(content.decode())
-    except ValueError:
-        return None
 
 
 def _literal(location: str) -> str:

@@ -13,10 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-import httpx
-
-from segue.adapters.destinations.fhir_rest import FhirRest, FhirRestConfig, verdict
-from segue.fhir.canonical import loads
+from segue.adapters.destinations.fhir_line import Answer, FhirLine, json_of, verdict
 from segue.model.deliveries import Outcome, Parcel, QueuedDelivery, Receipt, RetryLater, Sent
 from segue.model.instants import Clock, microseconds
 
@@ -51,16 +48,7 @@ class MessageBundle:
         """Take the configuration; nothing is opened before the first message."""
         self.config = config
         self._clock = clock
-        self._line = FhirRest(
-            FhirRestConfig(
-                config.name,
-                config.url,
-                headers=config.headers,
-                timeout=config.timeout,
-                connections=config.connections,
-            ),
-            clock,
-        )
+        self._line = FhirLine(config.url, config.headers, config.timeout, config.connections)
         self._free = asyncio.Semaphore(config.connections)
 
     @property
@@ -112,11 +100,11 @@ class MessageBundle:
             content,
             {"Idempotency-Key": f"segue-{queued.id}"},
         )
-        if not isinstance(response, httpx.Response):
+        if not isinstance(response, Answer):
             return response
-        outcome = verdict(response.status_code, response.headers, response.content, self._clock)
+        outcome = verdict(response, self._clock)
         if isinstance(outcome, Sent) and not _is_answer(response.content):
-            return RetryLater("protocol", "2xx without a FHIR answer", response.status_code)
+            return RetryLater("protocol", "2xx without a FHIR answer", response.status)
         return outcome
 
     async def close(self) -> None:
@@ -126,10 +114,5 @@ class MessageBundle:
 
 def _is_answer(content: bytes) -> bool:
     """Whether a body is FHIR; a receiver may also answer without one."""
-    if not content:
-        return True
-    try:
-        found = loads(content)
-    except ValueError:
-        return False
-    return isinstance(found, dict) and "resourceType" in found
+    found = json_of(content)
+    return not content or (isinstance(found, dict) and "resourceType" in found)
