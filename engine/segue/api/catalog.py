@@ -1,6 +1,7 @@
 """The operations that this engine offers: one line for each."""
 
 from segue.api.operations import Operation, Operations
+from segue.api.operations_apply import apply_activity_definition, apply_plan_definition
 from segue.api.operations_everything import everything
 from segue.api.operations_message import process_message
 from segue.api.operations_meta import meta, meta_add, meta_delete
@@ -16,6 +17,22 @@ OFFERED: tuple[Operation, ...] = (
         everything,
         types=frozenset({"Patient"}),
         documentation="All of a person, and what it refers to: _since, _type, _count.",
+    ),
+    Operation(
+        "apply",
+        _R4 + "PlanDefinition-apply",
+        frozenset({"type", "instance"}),
+        apply_plan_definition,
+        types=frozenset({"PlanDefinition"}),
+        documentation="What a protocol proposes for a patient; nothing is stored.",
+    ),
+    Operation(
+        "apply",
+        _R4 + "ActivityDefinition-apply",
+        frozenset({"type", "instance"}),
+        apply_activity_definition,
+        types=frozenset({"ActivityDefinition"}),
+        documentation="The request that an activity proposes; nothing is stored.",
     ),
     Operation(
         "process-message",

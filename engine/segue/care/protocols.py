@@ -143,6 +143,11 @@ class Protocols:
             self._by_event.setdefault(action.event, []).append(action)
         self._asked: dict[tuple[str, Situation], dict[str, tuple[Applied, ...]]] = {}
 
+    def only(self, plan: str) -> "Protocols":
+        """One protocol alone, by the canonical of its PlanDefinition."""
+        chosen = [one for one in self.actions.values() if one.plan == plan]
+        return Protocols(chosen, self.clocks, self.definitions, activities=self.activities)
+
     def ask(self, event: str, situation: Situation) -> Mapping[str, tuple[Applied, ...]]:
         """What applies at an event: need to its requirements, in the order of the protocols."""
         key = (event, situation)
