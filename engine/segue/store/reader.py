@@ -20,6 +20,10 @@ from segue.store.terms import unpack
 _KIND: dict[int, Kind] = {0: "fold", 1: "client", 2: "directory"}
 assert {number: name for name, number in KINDS.items()} == _KIND
 
+_META = '{"meta":{'
+_SOME = 2_000
+"""Rows that are read at once where all of them are."""
+
 _ORDINALS = (1 << ORDINAL_BITS) - 1
 _PERSON = "SELECT p.pk, p.key, p.revision, p.state, p.merged_into FROM person p"
 _HEAD = (
@@ -275,20 +279,26 @@ class Reader:
         following = items[-1].pk if len(rows) > limit and items else None
         return Page(items, following, total[0] if total else 0)
 
-    def metas(self, type_: str | None = None) -> list[str]:
+    def metas(self, type_: str | None = None) -> set[str]:
         """The beginnings of current bodies that have a `meta`, each different one once.
 
-        Reads all bodies of the type. `{"meta":{…},` with what follows up to the id.
+        Reads all bodies of the type, some at a time: `{"meta":{…}`.
         """
         where, params = ("", []) if type_ is None else (" AND r.type = ?", [type_])
-        place = "instr(v.body, ?)" if self.session.dialect == "sqlite" else "strpos(v.body, ?)"
-        rows = self.session.rows(
-            f"SELECT DISTINCT substr(v.body, 1, {place}) FROM version v "
-            "JOIN resource r ON r.pk = v.resource AND r.version = v.version "
-            f"WHERE v.body LIKE ?{where}",
-            ['},"', '{"meta":%', *params],
-        )
-        return [str(row[0]) for row in rows]
+        found: set[str] = set()
+        after = 0
+        while True:
+            rows = self.session.rows(
+                "SELECT r.pk, v.body FROM resource r "
+                "JOIN version v ON v.resource = r.pk AND v.version = r.version "
+                f"WHERE r.pk > ?{where} ORDER BY r.pk LIMIT ?",
+                [after, *params, _SOME],
+            )
+            bodies = (unpack_text(row[1]) or "" for row in rows)
+            found |= {one[: one.find("},\"") + 1] for one in bodies if one.startswith(_META)}
+            if len(rows) < _SOME:
+                return found
+            after = rows[-1][0]
 
     def history(
         self,
