@@ -39,7 +39,9 @@ def test_every_section_that_the_code_points_to_is_there() -> None:
     named = set()
     for name in tracked():
         if name.startswith(("engine/", "mappings/")):
-            named |= set(HEADING.findall((ROOT / name).read_text(encoding="utf-8", errors="ignore")))
+            named |= set(
+                HEADING.findall((ROOT / name).read_text(encoding="utf-8", errors="ignore"))
+            )
     assert named
     for heading in named:
         assert f"\n## {heading}\n" in text, heading

@@ -97,7 +97,7 @@ def test_what_is_taken_back_is_told_too(api: Api) -> None:
     api.hl7(adt("A11", "2026-07-10 17:50", "4", place="4W^412^1", occurred="2026-07-05 13:40"))
     assert events(told(api))[2:] == ["discharge-cancelled", "admit-cancelled"]
     own = [one for one in told(api) if one][2]["entry"][0]["resource"]["eventCoding"]["system"]
-    assert own == "urn:segue:notification-event"
+    assert own == "urn:segue:notice"
 
 
 def test_clinic_visits_and_plain_updates_are_no_events(api: Api) -> None:

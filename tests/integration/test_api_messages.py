@@ -17,7 +17,7 @@ from tests.stories.messages import adt
 from tests.support.api import Api, running
 
 EVENTS = "http://hl7.org/fhir/us/davinci-alerts/CodeSystem/notification-event"
-OWN = "urn:segue:notification-event"
+OWN = "urn:segue:notice"
 PATH = "/fhir/$process-message"
 
 

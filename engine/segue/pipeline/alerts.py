@@ -25,7 +25,7 @@ from segue.pipeline.demographics import details
 from segue.pipeline.identities import Authorities, elements_of, identify, visit_keys
 
 EVENT_SYSTEM: Final = "http://hl7.org/fhir/us/davinci-alerts/CodeSystem/notification-event"
-OWN_SYSTEM: Final = "urn:segue:notification-event"
+OWN_SYSTEM: Final = "urn:segue:notice"
 """Events that the guide has no code for: its binding may be extended."""
 
 EVENTS: Final[dict[tuple[str, str], str]] = {

@@ -295,7 +295,7 @@ class Reader:
                 [after, *params, _SOME],
             )
             bodies = (unpack_text(row[1]) or "" for row in rows)
-            found |= {one[: one.find("},\"") + 1] for one in bodies if one.startswith(_META)}
+            found |= {one[: one.find('},"') + 1] for one in bodies if one.startswith(_META)}
             if len(rows) < _SOME:
                 return found
             after = rows[-1][0]
