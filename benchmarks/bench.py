@@ -30,6 +30,7 @@ from typing import Any
 
 import orjson
 
+from benchmarks.mix import DISORDER
 from tests.stories.engine import ROOT, Engine, free_port
 
 CONFIG = """\
@@ -72,6 +73,7 @@ class Bench:
     seed: int = 1
     sent: int = 0
     memory: dict[str, int] = field(default_factory=dict)
+    disorder: list[str] = field(default_factory=list)
 
     def metrics(self) -> dict[str, float]:
         """The engine's counters that the bench reads, by name with labels."""
@@ -194,7 +196,7 @@ def feed(bench: Bench, count: int, connections: int, rate: float = 0.0) -> dict[
     generator = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.load", "--port", str(bench.mllp), "--messages",
          str(count), "--connections", str(connections), "--seed", str(bench.seed), "--rate",
-         str(rate)],
+         str(rate), *bench.disorder],
         cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert generator.stdout is not None
@@ -397,7 +399,14 @@ def main() -> None:
     parser.add_argument("--databases", default="sqlite,postgresql")
     parser.add_argument("--names", default="1,16,paced", help="which kinds of run")
     parser.add_argument("--keep", action="store_true", help="keep the data directories")
+    for name in DISORDER:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=0.0)
     options = parser.parse_args()
+    disorder = [
+        text
+        for name in DISORDER
+        for text in (f"--{name.replace('_', '-')}", str(getattr(options, name)))
+    ]
     chosen = options.databases.split(",")
     names = options.names.split(",")
     scratch = Path(tempfile.mkdtemp(prefix="segue-bench-"))
@@ -415,6 +424,7 @@ def main() -> None:
                         url, pid = server.upgraded(), server.pid
                         version = _version(url)
                     with started(directory, url, pid) as bench:
+                        bench.disorder = disorder
                         cold.setdefault(database, round(bench.cold_start, 2))
                         feed(bench, min(2000, options.messages), 16)
                         for name in names:
@@ -463,9 +473,7 @@ def main() -> None:
             "messages": options.messages,
             "patients": 10000,
             "bytes_mean": runs[0]["bytes_mean"] if runs else 0,
-            "out_of_order": 0.0,
-            "cancels": 0.0,
-            "merges": 0.0,
+            **{name: getattr(options, name) for name in DISORDER},
         },
         "runs": runs,
         "targets": targets(runs),

@@ -12,7 +12,7 @@ import sys
 import time
 from array import array
 
-from benchmarks.mix import messages
+from benchmarks.mix import DISORDER, messages
 
 END = b"\x1c\r"
 
@@ -122,10 +122,15 @@ def main() -> None:
     parser.add_argument(
         "--rate", type=float, default=0.0, help="messages per second; 0: full speed"
     )
+    for name in DISORDER:
+        parser.add_argument(f"--{name.replace('_', '-')}", type=float, default=0.0)
     options = parser.parse_args()
+    disorder = {name: getattr(options, name) for name in DISORDER}
     frames = [
         b"\x0b" + body + END
-        for body in messages(options.messages, patients=options.patients, seed=options.seed)
+        for body in messages(
+            options.messages, patients=options.patients, seed=options.seed, **disorder
+        )
     ]
     print(json.dumps({"ready": True}), flush=True)
     sys.stdin.readline()

@@ -6,6 +6,7 @@ A03, outpatient ones A04 → A08* → A03. Every message has 12 segments and 1.2
 All names and numbers are made up.
 """
 
+import heapq
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -76,7 +77,7 @@ class Visit:
     admitted: datetime
     klass: str
     place: str
-    moves: int = 0
+    moved: tuple[str, str] = ("", "")
     step: int = 0
     events: list[str] = field(default_factory=list)
 
@@ -90,6 +91,9 @@ class Mix:
         authority: assigner of MRN and visit number, also MSH-4.
         concurrent: how many visits are open at a time.
         interval: simulated time between two messages.
+        out_of_order: share of messages that come after up to 50 later ones.
+        cancels: share of messages that cancel a transfer (A12).
+        merges: share of messages that merge a number given by mistake (A40).
     """
 
     def __init__(
@@ -100,6 +104,9 @@ class Mix:
         concurrent: int = 400,
         interval: timedelta = timedelta(seconds=11),
         prefix: str = "",
+        out_of_order: float = 0.0,
+        cancels: float = 0.0,
+        merges: float = 0.0,
     ) -> None:
         self.random = random.Random(seed)
         self.authority = authority
@@ -114,11 +121,22 @@ class Mix:
         self._free = list(range(patients))
         self.random.shuffle(self._free)
         self._active: list[Visit] = []
+        self.out_of_order, self.cancels, self.merges = out_of_order, cancels, merges
+        self._held: list[tuple[int, bytes]] = []
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
+        if self._held and self._held[0][0] <= self.made:
+            return heapq.heappop(self._held)[1]
+        message = self._next()
+        while self.out_of_order and self.random.random() < self.out_of_order:
+            heapq.heappush(self._held, (self.made + self.random.randrange(5, 50), message))
+            message = self._next()
+        return message
+
+    def _next(self) -> bytes:
         rng = self.random
         self.now += self.interval
         if len(self._active) < self.concurrent and (not self._active or rng.random() < 0.5):
@@ -221,6 +239,10 @@ class Mix:
         middle = ["A02"] * (rng.randrange(0, 3) if inpatient else 0) + ["A08"] * rng.randrange(0, 4)
         rng.shuffle(middle)
         plan += [*middle, "A03"]
+        if self.merges and rng.random() < self.merges * AVERAGE_VISIT:
+            # The number that was given by mistake is known before it is merged.
+            plan.insert(rng.randrange(1, len(plan)), "A40")
+            plan.insert(0, "A28")
         first, second = rng.sample(DIAGNOSES, 2)
         doctor = rng.choice(DOCTORS)
         return Visit(
@@ -243,7 +265,7 @@ class Mix:
         rng = self.random
         now = self.now
         when = _ts(now)
-        first = visit.step == 0
+        first = event in {"A01", "A04"}
         occurred = _ts(visit.admitted if first else now - timedelta(minutes=rng.randrange(0, 6)))
         patient, here = visit.patient, self.authority
         prior = ""
@@ -251,10 +273,21 @@ class Mix:
             visit.klass, visit.place = "I", self._bed()
         elif event == "A02":
             prior, visit.place = visit.place, self._bed()
+            visit.moved = (prior, occurred)
+            if self.cancels and rng.random() < self.cancels * TRANSFERS:
+                visit.plan.insert(visit.step + 1, "A12")
+        elif event == "A12":
+            prior, (visit.place, occurred) = visit.place, visit.moved
         elif event == "A08" and rng.random() < 0.3:
             patient.street = f"{rng.randrange(1, 9999)} {rng.choice(STREETS)} ST"
         leaving = event == "A03"
-        structure = {"A04": "ADT_A01", "A08": "ADT_A01"}.get(event, f"ADT_{event}")
+        structure = {
+            "A04": "ADT_A01",
+            "A08": "ADT_A01",
+            "A12": "ADT_A09",
+            "A28": "ADT_A05",
+            "A40": "ADT_A39",
+        }.get(event, f"ADT_{event}")
         service = "MED" if visit.klass == "I" else "EMR" if visit.klass == "E" else "AMB"
         kind = "E" if visit.klass != "O" else "R"
         disposition = rng.choice(DISPOSITIONS) if leaving else ""
@@ -278,15 +311,22 @@ class Mix:
             },
         )
         code, text = visit.diagnosis
+        pid_head = patient.pid_head
+        if event == "A28":
+            pid_head = f"PID|1||T{patient.number}^^^{here}^MR||{pid_head.split('||', 2)[2]}"
         head = [
             f"MSH|^~\\&|ADT|{here}|SEGUE|HUB|{when}||ADT^{event}^{structure}|"
             f"{self.prefix}{self.made:09d}|P|2.5.1|||AL|NE|USA|UNICODE UTF-8",
             f"EVN|{event}|{when}||01|REG{self.made % 89}^CLERK^{GIVEN[self.made % 89 % 20]}|{occurred}",
-            f"{patient.pid_head}{patient.street}{patient.pid_tail}",
+            f"{pid_head}{patient.street}{patient.pid_tail}",
             patient.pd1,
         ]
         pv2 = f"PV2||SEMI|{code}^{text}^I10|||||{when[:8]}|{when[:8]}|3"
-        if event == "A02":
+        if event == "A40":
+            rest = [f"MRG|T{patient.number}^^^{here}^MR"]
+        elif event == "A28":
+            rest = [patient.nk1]
+        elif event in {"A02", "A12"}:
             rest = [
                 f"ROL|1|UP|PP^Primary care^HL70443|{visit.doctor}|{when}",
                 pv1,
@@ -314,6 +354,16 @@ class Mix:
                 patient.in1,
             ]
         return "\r".join([*head, *rest, ""]).encode()
+
+
+DISORDER = ("out_of_order", "cancels", "merges")
+"""Shares that make a mix as untidy as real feeds are."""
+
+AVERAGE_VISIT = 4.4
+"""Messages of a visit."""
+
+TRANSFERS = 7
+"""Of so many messages one is a transfer."""
 
 
 def _segment(head: str, fields: dict[int, str]) -> str:
