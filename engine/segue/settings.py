@@ -148,6 +148,7 @@ class Settings:
     database: str = "sqlite"
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     zone: ZoneInfo | None = None
+    matching: str = "link"
     mappings: tuple[Path, ...] = ()
     profiles: tuple[Path, ...] = ()
     http: HttpSettings = HttpSettings()
@@ -316,7 +317,7 @@ class _Reader:
             root,
             "",
             ("version", "data_dir", "database", "workers", "zone", "mappings", "profiles", "http",
-             "keep", "sites", "feeds", "destinations"),
+             "keep", "matching", "sites", "feeds", "destinations"),
         )  # fmt: skip
         values: dict[str, Any] = {"source": path}
         if path is not None:
@@ -332,6 +333,8 @@ class _Reader:
             values["workers"] = self.integer(top["workers"], "workers", 1, 64)
         if "zone" in top:
             values["zone"] = self.zone(top["zone"], "zone")
+        if "matching" in top:
+            values["matching"] = self.choice(top["matching"], "matching", "link", "review", "off")
         for key in ("mappings", "profiles"):
             if key in top:
                 values[key] = tuple(self.base / item for item in self.strings(top[key], key))

@@ -8,7 +8,8 @@ killed at random points and started anew. At the end
 - the FHIR destination, repeats of an idempotency key dropped, saw each visit grow in order
   and end as it ended;
 - the journal holds each message once, and each Encounter has one version for each
-  message that changed it: nothing happened twice.
+  message that changed it: nothing happened twice;
+- every tenth patient was merged with another one: of each pair one Patient is active.
 
 As a command: `python -m tests.integration.crash --rounds 50 [--database postgresql]`.
 A kill of a process proves nothing about fsync: that is asserted in the store's tests.
@@ -57,7 +58,18 @@ destinations:
     send: [adt]
     retry: {{first: 100ms, factor: 2, ceiling: 1s, give_up: 1h}}
 """
-EVENTS = ("A01", "A02", "A02", "A08", "A02", "A03")
+EVENTS = ("A01", "A02", "A02", "A08", "A02", "A03", "A40")
+"""The last one only for every tenth patient, into whom the next one is merged."""
+
+VISIT = len(EVENTS) - 1
+"""Messages that change the visit."""
+
+
+def expected(patients: int) -> list[tuple[int, int]]:
+    """(patient, step) of every message, each step of all before the next."""
+    return [(p, s) for s in range(VISIT) for p in range(patients)] + [
+        (p, VISIT) for p in range(0, patients - 1, 10)
+    ]
 
 
 def message(patient: int, step: int) -> bytes:
@@ -68,7 +80,9 @@ def message(patient: int, step: int) -> bytes:
         f"MSH|^~\\&|ADT|HOSPA|HUB|HIE|{at}||ADT^{event}|C{patient:05d}.{step}|P|2.5.1",
         f"EVN|{event}|{at}",
         f"PID|1||{patient:06d}^^^HOSPA^MR||DOE^P{patient}||19550214|F",
-        f"PV1|1|I|W{step}^1^1^HOSPA|E|||||||||||||||V{patient:06d}^^^HOSPA^VN"
+        f"MRG|{patient + 1:06d}^^^HOSPA^MR"
+        if event == "A40"
+        else f"PV1|1|I|W{step}^1^1^HOSPA|E|||||||||||||||V{patient:06d}^^^HOSPA^VN"
         + ("|" * 17 + "01" + "|" * 9 + at if event == "A03" else ""),
     ]
     return ("\r".join(lines) + "\r").encode()
@@ -92,7 +106,7 @@ def crash(
         engine = Engine(directory, config, None, database)
         engine.start()
         hospital = Hospital(port, connections=16, timeout=5.0, retry_pause=0.1, give_up=1800)
-        order = [(p, s) for s in range(len(EVENTS)) for p in range(patients)]
+        order = expected(patients)
         bodies = [message(p, s) for p, s in order]
         done: list[BaseException | None] = []
 
@@ -137,14 +151,16 @@ def verify(
     engine: Engine, hospital: Hospital, sink: MllpSink, fhir: FhirPeer, patients: int
 ) -> dict[str, Any]:
     """Hold the promises against what the peers and the engine have."""
-    everything = {f"C{p:05d}.{s}" for p in range(patients) for s in range(len(EVENTS))}
+    everything = {f"C{p:05d}.{s}" for p, s in expected(patients)}
     assert set(hospital.accepted) == everything
     first: dict[str, int] = {}
     for place, received in enumerate(sink.received):
         first.setdefault(received.control_id, place)
     assert set(first) == everything, sorted(everything ^ set(first))[:5]
     for patient in range(patients):
-        places = [first[f"C{patient:05d}.{step}"] for step in range(len(EVENTS))]
+        places = [
+            first[name] for s in range(len(EVENTS)) if (name := f"C{patient:05d}.{s}") in first
+        ]
         assert places == sorted(places), f"patient {patient} out of order"
     repeats = len(sink.received) - len(first)
 
@@ -169,14 +185,21 @@ def verify(
 
     answer = engine.call("GET", "/fhir/Encounter?_summary=count")
     assert answer.body["total"] == patients
-    changing = len(EVENTS)
+    merged = {p + 1 for p, step in expected(patients) if step == VISIT}
+    gone = engine.call("GET", "/fhir/Patient?active=false&_summary=count").body["total"]
+    assert gone == len(merged), "each merge leaves one Patient inactive"
     offset = 0
     url: str | None = "/fhir/Encounter?_count=500"
     while url:
         page = engine.call("GET", url).body
         for entry in page.get("entry", []):
             version = int(entry["resource"]["meta"]["versionId"])
-            assert version == changing, f"{entry['fullUrl']} has {version} versions"
+            number = next(
+                i["value"] for i in entry["resource"]["identifier"] if i["value"].startswith("V")
+            )
+            # A merge gives the Encounter another subject; also where it came before the end.
+            wanted = VISIT + (int(number[1:]) in merged)
+            assert version == wanted, f"{entry['fullUrl']} has {version} versions, not {wanted}"
             offset += 1
         following = [link["url"] for link in page["link"] if link["relation"] == "next"]
         url = following[0].removeprefix(engine.base) if following else None

@@ -81,6 +81,15 @@ def test_what_the_journal_has_forgotten_comes_from_the_facts(tmp_path: Path) -> 
         assert (result.entries, result.missing, result.different) == (1, 1, [])
 
 
+def test_what_clients_stored_is_found_by_its_elements_in_the_new_store(tmp_path: Path) -> None:
+    with running(tmp_path / "live", tmp_path) as api:
+        assert api.post(priming(), client="pcpb").status_code == 200
+        found = {one["id"] for one in api.find("Condition", "code=E11.9")}
+        assert api.bench.rebuilt(tmp_path / "anew").different == []
+    with running(tmp_path / "anew", tmp_path) as anew:
+        assert {one["id"] for one in anew.find("Condition", "code=E11.9")} == found != set()
+
+
 def test_a_difference_is_found_and_named(tmp_path: Path) -> None:
     with hub(tmp_path / "live") as bench:
         bench.work(S11["A04"])

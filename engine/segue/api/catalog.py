@@ -3,6 +3,7 @@
 from segue.api.operations import Operation, Operations
 from segue.api.operations_apply import apply_activity_definition, apply_plan_definition
 from segue.api.operations_everything import everything
+from segue.api.operations_match import match
 from segue.api.operations_message import process_message
 from segue.api.operations_meta import meta, meta_add, meta_delete
 from segue.api.operations_terminology import expand, translate_code
@@ -41,6 +42,14 @@ OFFERED: tuple[Operation, ...] = (
         process_message,
         writes=True,
         documentation="Takes Da Vinci notifications of admit, transfer and discharge as ADTs.",
+    ),
+    Operation(
+        "match",
+        _R4 + "Patient-match",
+        frozenset({"type"}),
+        match,
+        types=frozenset({"Patient"}),
+        documentation="Who a Patient may be: graded candidates with a score.",
     ),
     Operation(
         "expand",

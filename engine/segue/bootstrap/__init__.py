@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from segue.care.clocks import Clocks
 from segue.care.view import CareSetting, SiteProfile
@@ -27,6 +27,7 @@ from segue.store.outbox import Outbox
 from segue.store.store import Store
 
 if TYPE_CHECKING:
+    from segue.pipeline.matching import Matcher
     from segue.pipeline.rebuild import Rebuilt
 
 WRONG_CONFIGURATION, UNREACHABLE = 2, 3
@@ -304,6 +305,21 @@ def build_hub(settings: Settings, found: Opened, new: NewId = new_id) -> Hub:
         stages=Stages(every=8),
         delete_referenced=settings.http.delete_referenced,
     )
+
+
+def build_matcher(settings: Settings, hub: Hub, holder: str) -> "Matcher | None":
+    """What links Patients of different authorities; None where there is only one."""
+    authorities = {site.authority for site in settings.sites.values() if site.authority}
+    if settings.matching == "off" or len(authorities) < 2:
+        return None
+    from segue.care.matching.grade import load
+    from segue.fhir.profiles import shipped
+    from segue.pipeline.matching import Matcher
+
+    found = [folder / "matching" for folder in (*settings.profiles, shipped())]
+    folder = next(one for one in found if (one / "matching.yaml").is_file())
+    mode: Literal["link", "review"] = "link" if settings.matching == "link" else "review"
+    return Matcher(hub, holder, load(folder), mode)
 
 
 @contextmanager

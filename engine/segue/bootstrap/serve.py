@@ -22,6 +22,7 @@ from segue.bootstrap import (
     Opened,
     Unreachable,
     build_hub,
+    build_matcher,
     clock_of,
     open_parts,
     run_directory,
@@ -131,7 +132,7 @@ def _work(settings: Settings, found: Opened, part: str, holder: str, stop: threa
     from segue.pipeline.workers import Worker
 
     hub = build_hub(settings, found)
-    worker = Worker(hub, holder)
+    worker = Worker(hub, holder, build_matcher(settings, hub, holder))
     gc.collect()
     gc.freeze()
     with _Beats(settings, part, lambda: stage_figures(hub.stages.seconds) | worker.figures()):

@@ -14,6 +14,11 @@ from segue.model.facts import Fact
 
 UNMERGE = "unmerge"
 """Event of a steward's fact: its identity and the one in `prior` are two persons."""
+LINK = "link"
+"""Event of a steward's fact: its identity and the one in `prior` are one person."""
+
+DECISIONS = frozenset({UNMERGE, LINK})
+"""Events of facts that say who is who and nothing else."""
 
 MERGE_CYCLE = "merge-cycle"
 """Warning: a merge would lead back to the one that goes; its direction is refused."""
@@ -40,8 +45,8 @@ def edge_kind(fact: Fact) -> str | None:
     `merge`, `change`, `link` and `move` join; `unlink` and `unmerge` part; `visit` only
     moves a visit (or an account) from one person to another.
     """
-    if fact.event == UNMERGE:
-        return "unmerge"
+    if fact.event in DECISIONS:
+        return fact.event
     row = EVENTS.get(fact.event)
     kind = _KINDS.get(row.effect) if row is not None else None
     if kind == "unlink" and fact.details.get("unmerges"):

@@ -12,7 +12,7 @@ from typing import Any
 from segue.care.cancels import is_cancel
 from segue.care.dates import moment_of
 from segue.care.dispositions import meaning
-from segue.care.identity import UNMERGE, edge_kind, other_end, standing, survivors
+from segue.care.identity import DECISIONS, edge_kind, other_end, standing, survivors
 from segue.care.numbers import renamed_by
 from segue.care.order import rank_of, recorded_key
 from segue.care.registers import resolve, state_elements
@@ -274,7 +274,7 @@ def practice(person: PersonState) -> list[tuple[str, str]]:
 def _take(person: PersonState, fact: Fact) -> None:
     """Add one fact, recorded after all others so far."""
     stamp: Stamp = (fact.recorded.us, fact.sent.us, rank_of(fact.event))
-    if fact.event == UNMERGE:
+    if fact.event in DECISIONS:
         # A steward's word about who is who states nothing else.
         person.newest = (fact.recorded.us, fact.sent.us)
         _know(person, fact, stamp)

@@ -350,7 +350,10 @@ def _store(
     else:
         return
     recorder.step.writes.append(made)
-    where.put(key, made.head(), chart)
+    now = made.head()
+    where.put(key, now, chart)
+    if resource is not None:
+        draft.unfinished.index(made, now, resource)
 
 
 # --- deliveries ----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ processed once, however the worker ends.
 import threading
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -17,6 +18,9 @@ from segue.pipeline.organizations import register_organizations
 from segue.pipeline.process import is_outage, process
 from segue.pipeline.timers import fire_due
 from segue.store.records import CursorMove, Lease, RevisionConflict
+
+if TYPE_CHECKING:
+    from segue.pipeline.matching import Matcher
 
 LANES = 64
 BATCH = 200
@@ -38,10 +42,12 @@ class Worker:
     Args:
         hub: the engine; the worker's thread alone uses its caches.
         holder: a name that no other living process uses.
+        matcher: links Patients between batches, None where there is nothing to match.
     """
 
-    def __init__(self, hub: Hub, holder: str) -> None:
+    def __init__(self, hub: Hub, holder: str, matcher: "Matcher | None" = None) -> None:
         self._hub = hub
+        self._matcher = matcher
         self._leases = hub.store.leases(holder)
         self._held: dict[str, Lease] = {}
         self._leased_at = self._timed_at = float("-inf")
@@ -56,7 +62,7 @@ class Worker:
             "segue_failed_messages_total": float(self._failed),
             "segue_commits_total": float(self._batches),
             "segue_lanes": float(len(self._held)),
-        }
+        } | (self._matcher.figures() if self._matcher is not None else {})
 
     def run(self, stop: threading.Event) -> None:
         """Work until told to stop; what is in hand is finished, lanes are given back."""
@@ -75,6 +81,8 @@ class Worker:
                 stop.wait(OUTAGE_SECONDS)
         try:
             self._leases.release("journal")
+            if self._matcher is not None:
+                self._matcher.release()
         except Exception as error:
             if not is_outage(error):
                 raise
@@ -126,11 +134,15 @@ class Worker:
             register_organizations(self._hub)
 
     def _fire(self) -> None:
-        # One worker is enough for timers: the one that has the first lane.
         now = time.monotonic()
-        if "0" in self._held and now - self._timed_at >= TIMER_SECONDS:
-            self._timed_at = now
+        if now - self._timed_at < TIMER_SECONDS:
+            return
+        self._timed_at = now
+        # One worker is enough for timers: the one that has the first lane.
+        if "0" in self._held:
             fire_due(self._hub)
+        if self._matcher is not None:
+            self._matcher.step()
 
     def _adapt(self, entries: int, seconds: float) -> None:
         """Choose the next batch so that the store's one writer is not kept from others."""

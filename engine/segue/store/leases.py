@@ -7,13 +7,13 @@ because its token is old. Times are the database's own clock.
 # ruff: noqa: S608 - names of tables and columns are our own, values are parameters
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from segue.store.database import Database
 from segue.store.dialects import Row, Session
 from segue.store.records import Lease
 
-Log = Literal["journal", "outbox"]
+Log = Literal["journal", "outbox", "changes"]
 
 LEASE_US = 10_000_000
 """How long a lease lasts without being prolonged."""
@@ -33,7 +33,7 @@ class Leases:
         To be called every few seconds. What is missing from the answer is lost.
 
         Args:
-            log: `journal` or `outbox`.
+            log: `journal`, `outbox`, or `changes` for what follows the commits.
             partitions: those wanted; None: all that there are. Holders share among
                 those who ask for the same.
 
@@ -64,7 +64,7 @@ class Leases:
     def release(self, log: Log | None = None, partitions: Sequence[str] | None = None) -> None:
         """Give back all leases, those of one log, or some of its partitions."""
         with self._database.aside() as session:
-            for name in ("journal", "outbox") if log is None else (log,):
+            for name in get_args(Log) if log is None else (log,):
                 found = self._found(session, name, partitions)
                 held = [row for row in found if row[3] == self._holder]
                 self._set(session, name, held, "holder = NULL")

@@ -400,6 +400,40 @@ class Reader:
                 break
         return found
 
+    def written(self, type_: str, after: int, limit: int) -> tuple[int, list[ResourceKey]]:
+        """Resources of a type that were written after a position, each once.
+
+        Args:
+            type_: resource type.
+            after: the last position that was read.
+            limit: how many commits are read at most.
+
+        Returns:
+            The last position that was read, and the keys in the order of the writes.
+        """
+        first = self.session.row(
+            "SELECT min(tx), max(tx), max(position) FROM (SELECT tx, position FROM commits "
+            "WHERE position > ? ORDER BY position LIMIT ?) x",
+            (after, limit),
+        )
+        if first is None or first[2] is None:
+            return after, []
+        # Transactions begin in another order than they commit: so both bounds, and again.
+        rows = self.session.rows(
+            "SELECT r.id FROM version v JOIN resource r ON r.pk = v.resource "
+            f"JOIN commits c ON c.tx = v.id >> {ORDINAL_BITS} "
+            "WHERE v.id >= ? AND v.id < ? AND r.type = ? AND c.position > ? AND c.position <= ? "
+            "ORDER BY c.position, v.id",
+            (
+                first[0] << ORDINAL_BITS,
+                (first[1] + 1) << ORDINAL_BITS,
+                type_,
+                after,
+                first[2],
+            ),
+        )
+        return first[2], [ResourceKey(type_, id_) for (id_,) in dict.fromkeys(rows)]
+
     # --- sizes ---------------------------------------------------------------------------
 
     def head_position(self) -> tuple[int, int]:

@@ -96,7 +96,7 @@ class Step:
 class CursorMove:
     """A reader's progress, moved by compare-and-set in the commit it belongs to."""
 
-    log: Literal["journal", "outbox"]
+    log: Literal["journal", "outbox", "changes"]
     partition: str
     token: int
     old: int
@@ -215,7 +215,7 @@ class Lease:
         cursor: where to read on. For the outbox, `position << 20 | ordinal`.
     """
 
-    log: Literal["journal", "outbox"]
+    log: Literal["journal", "outbox", "changes"]
     partition: str
     token: int
     cursor: int

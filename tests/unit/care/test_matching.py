@@ -70,7 +70,6 @@ def test_names_and_birth_date_alone_link_nobody() -> None:
 @pytest.mark.parametrize(
     ("said", "against"),
     [
-        ({"identifier": known("urn:a")["identifier"]}, "same-authority"),
         ({"multipleBirthInteger": 2}, "multiple-birth"),
         ({"multipleBirthBoolean": True}, "multiple-birth"),
         ({"name": [{"family": "Okafor", "given": ["Ngozi", "Blessing"]}]}, "middle-differs"),
@@ -80,6 +79,11 @@ def test_what_speaks_against_it_makes_it_a_question(said: dict[str, Any], agains
     found = match(known("urn:a"), known("urn:b", **said))
     assert found.grade in {"probable", "possible"}
     assert against in found.against
+
+
+def test_two_numbers_of_one_authority_are_that_authoritys_question() -> None:
+    found = match(known("urn:a"), known("urn:a"))
+    assert (found.grade, found.against) == ("possible", ("same-authority",))
 
 
 def test_two_national_ids_are_two_people_until_somebody_says_otherwise() -> None:

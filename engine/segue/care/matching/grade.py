@@ -110,6 +110,10 @@ def grade(one: Traits, other: Traits, rules: MatchingRules, *, newborn: bool = F
     rule = next((r.name for r in rules.rules if _holds(r, agreement)), None)
     if rule is not None and not against:
         return Match("certain", score, bits, rule, agreement, ())
+    if "same-authority" in against:
+        # One authority gives one number to a person: whether it did, is its own question.
+        named: Grade = "possible" if bits >= rules.possible else "certainly-not"
+        return Match(named, score, bits, None, agreement, against)
     if "multiple-birth" in against and agreement.get("given") == "other":
         return Match("certainly-not", min(score, 0.01), bits, None, agreement, against)
     if bits >= rules.probable:

@@ -1,0 +1,93 @@
+"""Stored Patients that may be the same person as a given one, best first.
+
+Only those are compared that share the birth date, the family and the first given name,
+or an identifier: the indexes find these, whatever the number of Patients.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from segue.care.matching.grade import Match, MatchingRules, first_seen_newborn, grade
+from segue.care.matching.traits import Traits, traits_of
+from segue.fhir.canonical import loads
+from segue.fhir.search import query as queries
+from segue.model.instants import instant_of
+from segue.store.reader import Reader
+from segue.store.records import StoredVersion
+from segue.store.search import Searcher
+
+MOST = 200
+"""Patients that are compared for each of the things shared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A stored Patient and how it compares.
+
+    Attributes:
+        patient: as stored.
+    """
+
+    stored: StoredVersion
+    patient: dict[str, Any]
+    match: Match
+
+
+def candidates(
+    reader: Reader,
+    patient: Mapping[str, Any],
+    rules: MatchingRules,
+    *,
+    without: frozenset[str] = frozenset(),
+    now: int,
+) -> list[Candidate]:
+    """Active Patients that are not certainly another person, best first.
+
+    Args:
+        reader: what is stored.
+        patient: what is known; need not be stored.
+        rules: how to compare.
+        without: ids of Patients that are not to be compared: the person's own.
+        now: µs; when a Patient that is not stored is taken to be first seen.
+    """
+    own = traits_of(patient)
+    year = instant_of(now).year
+    found: dict[str, Candidate] = {}
+    for stored in _sharing(reader, patient, own):
+        if stored.key.id in without or stored.key.id in found or stored.body is None:
+            continue
+        other = loads(stored.body)
+        if other.get("active") is False:
+            continue
+        known = traits_of(other)
+        young = first_seen_newborn(own, year) or first_seen_newborn(known, year)
+        match = grade(own, known, rules, newborn=young)
+        if match.grade != "certainly-not":
+            found[stored.key.id] = Candidate(stored, other, match)
+    return sorted(found.values(), key=lambda one: (-one.match.bits, one.stored.key.id))
+
+
+def _sharing(reader: Reader, patient: Mapping[str, Any], own: Traits) -> Iterator[StoredVersion]:
+    searcher = Searcher(reader.session)
+    asked: list[list[tuple[str, str]]] = []
+    if len(own.birth) == len("2026-01-01"):
+        asked.append([("birthdate", own.birth)])
+    for name in patient.get("name", ())[:3]:
+        given = next((one for one in name.get("given", ()) if one), None)
+        if name.get("family") and given:
+            asked.append([("family", _text(name["family"])), ("given", _text(given))])
+    for identifier in patient.get("identifier", ())[:10]:
+        if identifier.get("system") and identifier.get("value"):
+            token = f"{_text(identifier['system'])}|{_text(identifier['value'])}"
+            asked.append([("identifier", token)])
+    for pairs in asked:
+        query = queries.parse("Patient", [*pairs, ("_count", str(MOST))])
+        yield from searcher.page(query).items
+
+
+def _text(value: str) -> str:
+    """A text as a search value: https://hl7.org/fhir/R4/search.html#escaping."""
+    for sign in "\\|,$":
+        value = value.replace(sign, f"\\{sign}")
+    return value
