@@ -76,6 +76,14 @@ class Structure:
         return "." in self.name
 
     @cached_property
+    def _keys(self) -> dict[str, tuple[str, ...]]:
+        return {element.name: element.keys() for element in self.elements}
+
+    def keys_of(self, name: str) -> tuple[str, ...]:
+        """The JSON names of an element; none where there is no such element."""
+        return self._keys.get(name, ())
+
+    @cached_property
     def properties(self) -> dict[str, Property]:
         """JSON name to meaning."""
         return {
@@ -104,6 +112,10 @@ class Definitions:
         self._types: dict[str, dict[str, str | list[str]]] = types["types"]
         self.resources: frozenset[str] = frozenset(types["resources"])
         self._structures: dict[str, Structure] = {}
+
+    def __contains__(self, name: str) -> bool:
+        """Whether R4 has a type of this name."""
+        return name in self._types
 
     def structure(self, name: str) -> Structure:
         """The type of this name.

@@ -106,3 +106,33 @@ def nodes(resource: dict[str, Any], expression: str) -> list[Any]:
         message = f"FHIRPath: {type(error).__name__}"
         raise FhirPathError(message) from error
     return [getattr(node, "data", node) for node in found]
+
+
+def holds_at(node: Any, path: str, expression: str, resource: dict[str, Any]) -> bool:
+    """Whether an invariant holds for a part of a resource; an empty result does not break it.
+
+    Args:
+        node: the focus.
+        path: its path from the resource type, without indexes, `Patient.contact`.
+        expression: FHIRPath relative to the focus.
+        resource: `%resource`.
+
+    Raises:
+        FhirPathError: it cannot be parsed or evaluated.
+
+    >>> contact = {"name": {"family": "Roe"}}
+    >>> holds_at(contact, "Patient.contact", "name.exists() or telecom.exists()", {})
+    True
+    """
+    from fhirpathpy.engine.nodes import ResourceNode
+
+    compiled = compile_path(expression)
+    try:
+        found = compiled(
+            ResourceNode.create_node(node, path),
+            {"resource": resource, "rootResource": resource, "context": node},
+        )
+    except Exception as error:
+        message = f"FHIRPath {expression!r}: {type(error).__name__}"
+        raise FhirPathError(message) from error
+    return found != [False]
