@@ -129,6 +129,9 @@ FUNCTIONS: dict[str, Callable[[Any], bool]] = {
     "who.exists((resolve() is Practitioner) or (resolve() is Device)) implies"
     " onBehalfOf.exists()": _on_behalf,
     "comparator.empty()": lambda n: not has(n, "comparator"),
+    "operator = 'exists' implies (answer is Boolean)": lambda n: (
+        n.get("operator") != "exists" or "answerBoolean" in n
+    ),
     "subject.exists()": lambda n: "subject" in n,
     "name.matches('[A-Z]([A-Za-z0-9_]){0,254}')": lambda n: (
         not isinstance(n.get("name"), str)
