@@ -79,6 +79,7 @@ reference: $(READY) ## write docs/reference from the code
 
 definitions: $(READY) ## generate the FHIR facts from ../shared/data/definitions
 	$(BIN)/python tools/generate_definitions.py
+	$(BIN)/python -m tools.generate_profiles
 
 lock: $(READY) ## resolve requirements.lock anew (needs uv)
 	uv pip compile --quiet --group dev pyproject.toml --generate-hashes --no-header --no-annotate \

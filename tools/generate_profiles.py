@@ -15,7 +15,6 @@ Writes, without any prose:
 """
 
 import argparse
-import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,14 +22,16 @@ from typing import Any
 
 from segue.fhir.definitions import Definitions
 from segue.fhir.invariants import INVARIANTS
-from segue.fhir.validation.compact import CORE, bare, compact
+from segue.fhir.validation.compact import bare, compact
 from tools.generate_definitions import NOT_R4, NOT_R4_TYPES, dump, resources
 
-STRUCTURAL = frozenset("dom-2 dom-3 dom-4 dom-5 dom-6 dom-r4b ele-1 ext-1 ref-1 txt-1 txt-2".split())
+STRUCTURAL = frozenset(
+    "dom-2 dom-3 dom-4 dom-5 dom-6 dom-r4b ele-1 ext-1 ref-1 txt-1 txt-2".split()  # noqa: SIM905
+)
 """Invariants that `segue.fhir.structure` and the narrative's check hold for every type."""
 
 # Of a system `something` that nobody has; of what only resolve() can see; as one of ait-1.
-UNHELPFUL = frozenset("ppc-2 ppc-3 ppc-4 ppc-5 ctm-1 ait-2".split())
+UNHELPFUL = frozenset(["ppc-2", "ppc-3", "ppc-4", "ppc-5", "ctm-1", "ait-2"])
 
 # Repaired by the package's rebuilder beyond R4, or beside the point of an enumeration.
 SKIPPED_SYSTEMS = frozenset({"http://dicom.nema.org/resources/ontology/DCM"})
@@ -139,7 +140,7 @@ class Terminology:
             for ups in above.values():
                 more = {u for up in ups for u in above.get(up, ())} - ups
                 if more:
-                    ups |= more
+                    ups.update(more)
                     grown = True
         kept = [c for c, _ in rows]
         for rule in filters:
@@ -220,8 +221,7 @@ def _own(line: Row, table: Definitions, path: str, rule: Row, structures: list[R
     for entry in line.get("type", ()):
         other = next((s for s in structures if s["type"] == entry["code"]), None)
         if other and any(
-            c["key"] == rule["key"]
-            for c in other["snapshot"]["element"][0].get("constraint", ())
+            c["key"] == rule["key"] for c in other["snapshot"]["element"][0].get("constraint", ())
         ):
             return False
     return True
@@ -241,9 +241,7 @@ def main() -> None:
     table = Definitions(folder)
 
     structures = [
-        r
-        for r in core
-        if r["resourceType"] == "StructureDefinition" and r["kind"] != "logical"
+        r for r in core if r["resourceType"] == "StructureDefinition" and r["kind"] != "logical"
     ]
     types = [s for s in structures if s.get("derivation") != "constraint"]
     bindings, rules = base_facts(types, table)

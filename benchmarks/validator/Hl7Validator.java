@@ -23,8 +23,11 @@ import org.hl7.fhir.common.hapi.validation.support.PrePopulatedValidationSupport
 import org.hl7.fhir.common.hapi.validation.support.SnapshotGeneratingValidationSupport;
 import org.hl7.fhir.common.hapi.validation.support.UnknownCodeSystemWarningValidationSupport;
 import org.hl7.fhir.common.hapi.validation.support.ValidationSupportChain;
+import org.hl7.fhir.common.hapi.validation.validator.FhirDefaultPolicyAdvisor;
 import org.hl7.fhir.common.hapi.validation.validator.FhirInstanceValidator;
 import org.hl7.fhir.instance.model.api.IBaseResource;
+import org.hl7.fhir.r5.utils.validation.IResourceValidator;
+import org.hl7.fhir.r5.utils.validation.constants.ReferenceValidationPolicy;
 
 /**
  * Runs HL7's own validator over a file of resources.
@@ -53,7 +56,8 @@ public final class Hl7Validator {
             new SnapshotGeneratingValidationSupport(context),
             unknown);
     FhirInstanceValidator module = new FhirInstanceValidator(chain);
-    module.setNoTerminologyChecks(false);
+    module.setErrorForUnknownProfiles(false);
+    module.setValidatorPolicyAdvisor(new TypesOfReferences());
     FhirValidator validator = context.newValidator().registerValidatorModule(module);
     Gson gson = new Gson();
     try (BufferedReader in = Files.newBufferedReader(Path.of(args[0]));
@@ -103,6 +107,15 @@ public final class Hl7Validator {
           default -> packages.addCodeSystem(resource);
         }
       }
+    }
+  }
+
+  /** The targets of references are judged by their text, as nothing can be fetched. */
+  private static final class TypesOfReferences extends FhirDefaultPolicyAdvisor {
+    @Override
+    public ReferenceValidationPolicy policyForReference(
+        IResourceValidator validator, Object context, String path, String url) {
+      return ReferenceValidationPolicy.CHECK_TYPE_IF_EXISTS;
     }
   }
 

@@ -22,7 +22,7 @@ from segue.fhir.profiles import definitions
 from segue.fhir.validate import Gate
 from segue.fhir.validation.validator import Validator
 from tests.unit.fhir.examples import EXAMPLES
-from tests.unit.fhir.samples import SAMPLES
+from tests.unit.fhir.validation.samples import SAMPLES
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -63,9 +63,7 @@ def theirs(rows: list[Case], path: str, packages: list[Path]) -> list[list[dict[
 def faults(findings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The errors that their validator can know."""
     wrong = [f for f in findings if f["severity"] in ("error", "fatal")]
-    blind = {
-        f.get("where") for f in wrong if any(part in f["text"] for part in _CANNOT_KNOW)
-    }
+    blind = {f.get("where") for f in wrong if any(part in f["text"] for part in _CANNOT_KNOW)}
     return [
         f
         for f in wrong
@@ -113,13 +111,7 @@ def main() -> int:
     tally: dict[str, Counter[str]] = {}
     for row, their, our in zip(rows, found, ours, strict=True):
         left = [f for f in their if (f.get("where"), f.get("id")) not in noise[row.sample]]
-        kind = (
-            "agree"
-            if bool(left) == bool(our)
-            else "miss"
-            if left
-            else "alarm"
-        )
+        kind = "agree" if bool(left) == bool(our) else "miss" if left else "alarm"
         count = tally.setdefault(row.rule, Counter())
         count[kind] += 1
         count["valid"] += not left

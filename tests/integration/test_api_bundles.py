@@ -174,7 +174,7 @@ def test_a_transaction_is_all_or_nothing_and_names_the_culprit(api: Api) -> None
             entry("POST", "Communication", {"resourceType": "Communication"}),
         ],
     )
-    assert answer.status_code == 422
+    assert answer.status_code == 400
     body = answer.json()
     assert body["resourceType"] == "OperationOutcome"
     assert body["issue"][0]["expression"][0].startswith("Bundle.entry[1]")
@@ -327,7 +327,7 @@ def test_entries_of_a_batch_stand_alone(api: Api) -> None:
         "batch",
     )
     assert answer.json()["type"] == "batch-response"
-    assert [s[:3] for s in statuses(answer)] == ["201", "422", "404", "200", "204", "404"]
+    assert [s[:3] for s in statuses(answer)] == ["201", "400", "404", "200", "204", "404"]
     failed = answer.json()["entry"][1]["response"]
     assert failed["outcome"]["resourceType"] == "OperationOutcome"
     assert answer.json()["entry"][3]["resource"]["total"] == 1

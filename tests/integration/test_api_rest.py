@@ -109,14 +109,21 @@ def test_prefer_return_decides_what_the_answer_holds(
         (
             b'{"resourceType":"Communication","status":"x"}',
             "application/json",
-            422,
+            400,
             "code-invalid",
         ),
         (
             b'{"resourceType":"Communication","status":"completed","colour":1}',
             "text/json",
-            422,
+            400,
             "structure",
+        ),
+        (
+            b'{"resourceType":"Communication","status":"completed","sent":"2026-01-01",'
+            b'"payload":[{"contentAttachment":{"data":"QQ=="}}]}',
+            "application/json",
+            422,
+            "invariant",
         ),
     ],
 )

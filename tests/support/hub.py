@@ -19,6 +19,7 @@ from segue.care.view import CareSetting, SiteProfile
 from segue.fhir.canonical import canonical_state, loads
 from segue.fhir.profiles import shipped
 from segue.fhir.validate import Gate
+from segue.fhir.validation.validator import Validator
 from segue.hl7v2.peek import peek
 from segue.mapping.context import SiteRules
 from segue.mapping.load import MappingSet, load
@@ -238,6 +239,7 @@ def make_hub(
         },
         feeds={feed.name: feed for feed in feeds},
         gate=gate(),
+        validator=Validator(gate()),
         protocols=shipped_protocols(),
         setting=setting(
             {route.name: route.site for route in routes},

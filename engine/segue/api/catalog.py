@@ -7,6 +7,7 @@ from segue.api.operations_match import match
 from segue.api.operations_message import process_message
 from segue.api.operations_meta import meta, meta_add, meta_delete
 from segue.api.operations_terminology import expand, translate_code
+from segue.api.operations_validate import validate
 
 _R4 = "http://hl7.org/fhir/OperationDefinition/"
 
@@ -66,6 +67,13 @@ OFFERED: tuple[Operation, ...] = (
         translate_code,
         types=frozenset({"ConceptMap"}),
         documentation="By stored ConceptMaps, and by the code tables that read messages.",
+    ),
+    Operation(
+        "validate",
+        _R4 + "Resource-validate",
+        frozenset({"system", "type", "instance"}),
+        validate,
+        documentation="Judges a resource by FHIR's rules, profiles and value sets.",
     ),
     Operation("meta", _R4 + "Resource-meta", frozenset({"system", "type", "instance"}), meta),
     Operation(

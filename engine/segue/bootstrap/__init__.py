@@ -280,9 +280,11 @@ def build_hub(settings: Settings, found: Opened, new: NewId = new_id) -> Hub:
     from segue.care.protocols import shipped as shipped_protocols
     from segue.fhir.profiles import definitions
     from segue.fhir.validate import Gate
+    from segue.fhir.validation.validator import Validator
 
     sets = mapping_sets(settings)
     first = next(iter(sets.values()))
+    gate = Gate(definitions())
     return Hub(
         store=found.store,
         journal=found.journal,
@@ -296,7 +298,8 @@ def build_hub(settings: Settings, found: Opened, new: NewId = new_id) -> Hub:
             )
             for feed in settings.feeds.values()
         },
-        gate=Gate(definitions()),
+        gate=gate,
+        validator=Validator(gate, settings.profiles),
         protocols=shipped_protocols(),
         setting=care_setting(settings),
         routes=routes(settings),
@@ -345,7 +348,8 @@ def prepare(settings: Settings) -> Iterator[None]:
         check_ports(settings)
         try:
             mapping_sets(settings)
-        except MappingError as error:
+            check_profiles(settings)
+        except (MappingError, ValueError) as error:
             raise StartRefused(str(error)) from None
         clock: DomainClock = SystemClock()
         if settings.clock is not None:
@@ -366,6 +370,18 @@ def prepare(settings: Settings) -> Iterator[None]:
         yield
     finally:
         lock.close()
+
+
+def check_profiles(settings: Settings) -> None:
+    """Read a site's own profiles once, so that a wrong one stops the start.
+
+    Raises:
+        ValueError: a file is not JSON or no profile; the message names it.
+    """
+    if any(folder.is_dir() for folder in settings.profiles):
+        from segue.fhir.validation.library import library
+
+        library(*settings.profiles)
 
 
 def check_ports(settings: Settings) -> None:

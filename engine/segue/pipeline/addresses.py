@@ -7,6 +7,7 @@ from segue.fhir.bundles import Entry, resolve_conditional
 from segue.fhir.canonical import loads, splice_meta
 from segue.fhir.outcomes import FhirError, fhir_error
 from segue.fhir.references import parse_reference, rewrite, walk_references
+from segue.fhir.validation.validator import refusal_category
 from segue.model.changes import Head
 from segue.model.identity import ResourceKey, stable_id
 from segue.model.instants import rfc3339_us
@@ -290,9 +291,9 @@ class Addresses:
         resource, key = target.resource, target.key
         assert resource is not None
         assert key is not None
-        gate = self.hub.gate
-        if not gate.is_valid(resource):
-            raise FhirError("unprocessable", gate.issues(resource))
+        refusals = self.hub.validator.refusals(resource)
+        if refusals:
+            raise FhirError(refusal_category(refusals), refusals)
         if key.type == "Encounter":
             target.visits = visit_keys(resource, self.authorities, self.authority)
         elif key.type == "Patient":

@@ -9,6 +9,7 @@ from typing import Literal
 from segue.care.protocols import Protocols
 from segue.care.view import CareSetting
 from segue.fhir.validate import Gate
+from segue.fhir.validation.validator import Validator
 from segue.mapping.context import SiteRules
 from segue.mapping.load import MappingSet
 from segue.model.instants import Clock, NewId, microseconds
@@ -45,6 +46,7 @@ class Hub:
         mapping_for: the mapping set of a site.
         sites: by name, as mapping sees them; feeds: by name.
         setting: the same as care sees them.
+        gate: judges what the hub makes; validator: what others send.
         turn: held by a writer of this process that others were too often faster than.
         charts: recently used persons; directory: recently written directory rows.
         numbers: fresh ones, for persons and resources.
@@ -58,6 +60,7 @@ class Hub:
     sites: Mapping[str, SiteRules]
     feeds: Mapping[str, FeedRules]
     gate: Gate
+    validator: Validator
     protocols: Protocols
     setting: CareSetting
     routes: Sequence[Route]

@@ -64,7 +64,7 @@ def compact(
     for name in ("url", "type", "baseDefinition"):
         if not isinstance(definition.get(name), str):
             message = f"StructureDefinition {definition.get('url', '?')}: {name} is missing"
-            raise ValueError(message)
+            raise ValueError(message)  # noqa: TRY004
     whole = definition.get("snapshot", {}).get("element")
     lines = whole or definition.get("differential", {}).get("element")
     if not lines:
@@ -121,14 +121,11 @@ class _Maker:
     def add(self, root: Form, line: dict[str, Any], steps: list[tuple[str, str]]) -> None:
         owner, element = self.root, None
         node = root
-        for name, slice_ in steps:
+        for name, given in steps:
             element, type_, one = self._find(owner, name)
+            slice_ = given or (name if one else "")
             path = f"{owner}.{element.name if element else name}"
-            node = node.setdefault("children", {}).setdefault(
-                element.name if element else name, {}
-            )
-            if one and not slice_:
-                slice_ = name
+            node = node.setdefault("children", {}).setdefault(element.name if element else name, {})
             if slice_:
                 if "by" not in node and element is not None and element.choice:
                     node["by"] = [["type", "$this"]]
@@ -171,9 +168,9 @@ class _Maker:
             elif key.startswith("pattern"):
                 node["pattern"] = value
         for key, name in (("maxLength", "length"), ("minValue", "low"), ("maxValue", "high")):
-            for given in line:
+            for given, value in line.items():
                 if given.startswith(key):
-                    node[name] = line[given]
+                    node[name] = value
         self._binding(node, line, element, path)
         rules = [
             [c["key"], c["severity"], c["expression"]]
@@ -232,9 +229,9 @@ class _Maker:
         value_set = bare(bound.get("valueSet", ""))
         if not value_set or bound["strength"] == "example":
             return
-        if element is not None and bound["strength"] == "required":
-            if any(k.value_set and k.value_set == tail(value_set) for k in element.kinds):
-                return
+        known = {k.value_set for k in element.kinds} if element is not None else set()
+        if bound["strength"] == "required" and tail(value_set) in known:
+            return
         if self.bindings.get(path) == (bound["strength"], value_set):
             return
         node["bind"] = [bound["strength"], value_set]

@@ -160,9 +160,7 @@ class _Walk:
             allowed = "not allowed" if node.high == 0 else f"allowed {node.high} times at most"
             yield self._issue("cardinality", where, f"{name} is {allowed}; found {count}")
 
-    def _sliced(
-        self, name: str, node: Node, items: Sequence[Item], where: str
-    ) -> Iterator[Issue]:
+    def _sliced(self, name: str, node: Node, items: Sequence[Item], where: str) -> Iterator[Issue]:
         slices = self.book.matches(node, self.profile)
         if slices is None:
             return
@@ -243,8 +241,10 @@ class _Walk:
             return
         if item.type == "Reference":
             yield from self._target(allowed, item)
-        elif item.type != "Extension" and item.type != "canonical":
-            profiles = [self.book.profiles[bare(u)] for u in allowed if bare(u) in self.book.profiles]
+        elif item.type not in ("Extension", "canonical"):
+            profiles = [
+                self.book.profiles[bare(u)] for u in allowed if bare(u) in self.book.profiles
+            ]
             if profiles and len(profiles) == len(allowed):
                 yield from self._any_of(profiles, item)
         elif item.type == "Extension":

@@ -69,9 +69,7 @@ def all_children(table: Definitions, item: Item) -> Iterator[tuple[str, Item]]:
                 yield found.element.name, child
 
 
-def _items(
-    item: Item, key: str, name: str, kind: str, value: Any, beside: Any
-) -> list[Item]:
+def _items(item: Item, key: str, name: str, kind: str, value: Any, beside: Any) -> list[Item]:
     path, where = f"{item.path}.{name}", f"{item.where}.{key}"
     if isinstance(value, list) or isinstance(beside, list):
         values = value if isinstance(value, list) else []

@@ -1,6 +1,6 @@
 """The profiles and extensions that are known: shipped ones and a site's.
 
-A file of `profiles/` is either a StructureDefinition as it is published, a Bundle of
+A file is either a StructureDefinition as it is published, a Bundle of
 them, or a table of compact forms made by `tools/generate_profiles.py`.
 """
 
@@ -46,8 +46,8 @@ def library(*folders: Path) -> tuple[dict[str, Profile], Terminology]:
     """Canonical URL to profile, and the terminology; read once per process.
 
     Args:
-        folders: the site's own, after the shipped one; a later profile replaces an
-            earlier one of the same URL.
+        folders: a site's own (files there or in `profiles/`), after the shipped one; a
+            later profile replaces an earlier one of the same URL.
 
     Raises:
         ProfileError: a file cannot be used.
@@ -55,8 +55,10 @@ def library(*folders: Path) -> tuple[dict[str, Profile], Terminology]:
     table = definitions()
     found: dict[str, Profile] = {}
     more: list[dict[str, Any]] = []
-    for folder in (shipped() / "profiles", *folders):
-        contents = read_json(folder)
+    published = ("StructureDefinition", "ValueSet", "CodeSystem", "Bundle")
+    for folder in (shipped(), *folders):
+        contents = read_json(folder / "profiles")
+        contents += [c for c in read_json(folder) if c.get("resourceType") in published]
         found.update({p.url: p for p in profiles_of(contents, table)})
         more += [c for c in contents if c.get("resourceType") in ("ValueSet", "CodeSystem")]
     return found, Terminology(shipped() / "definitions", more)

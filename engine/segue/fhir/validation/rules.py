@@ -15,9 +15,7 @@ from segue.fhir.validation.items import Item
 _ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 _UCUM = "http://unitsofmeasure.org"
 _REPORTED = frozenset(("partial", "preliminary", "final", "amended", "corrected", "appended"))
-_ORDERED = frozenset(
-    ("order", "original-order", "reflex-order", "filler-order", "instance-order")
-)
+_ORDERED = frozenset(("order", "original-order", "reflex-order", "filler-order", "instance-order"))
 
 
 def _named(name: Any) -> bool:
@@ -86,16 +84,18 @@ _REPORTED_TEXT = (
 )
 
 FUNCTIONS: dict[str, Callable[[Any], bool]] = {
-    "(family.exists() or given.exists()) xor extension.where(url='" + _ABSENT + "').exists()": _named,
+    "(family.exists() or given.exists()) xor extension.where(url='"
+    + _ABSENT
+    + "').exists()": _named,
     "(component.empty() and hasMember.empty()) implies"
     " (dataAbsentReason.exists() or value.exists())": _told,
     "value.exists() or dataAbsentReason.exists()": lambda n: (
         has(n, "value[x]") or "dataAbsentReason" in n
     ),
-    "($this as dateTime).toString().length() >= 8": lambda v: not isinstance(v, str)
-    or len(v) >= 8,
-    "$this is DateTime implies $this.toString().length() >= 10": lambda v: not isinstance(v, str)
-    or len(v) >= 10,
+    "($this as dateTime).toString().length() >= 8": lambda v: not isinstance(v, str) or len(v) >= 8,
+    "$this is DateTime implies $this.toString().length() >= 10": lambda v: (
+        not isinstance(v, str) or len(v) >= 10
+    ),
     _REPORTED_TEXT + "effective.exists()": lambda n: (
         n.get("status") not in _REPORTED or has(n, "effective[x]")
     ),

@@ -20,7 +20,7 @@ _STEP = re.compile(r"extension\('([^']+)'\)|ofType\((\w+)\)|resolve\(\)|(\w+)")
 
 def equal(wanted: Any, value: Any) -> bool:
     """Whether a value is exactly what `fixed[x]` says."""
-    return type(wanted) is type(value) and bool(wanted == value) or (
+    return (type(wanted) is type(value) and bool(wanted == value)) or (
         isinstance(wanted, (int, float)) and not isinstance(wanted, bool) and wanted == value
     )
 

@@ -7,11 +7,13 @@ that definitions state in FHIRPath, and what is allowed but unwise.
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from segue.fhir.definitions import Definitions
-from segue.fhir.validation.compact import CORE, tail
+from segue.fhir.primitives import MEANING, is_primitive
+from segue.fhir.validation.compact import tail
 from segue.fhir.validation.conform import Conformance, codings
+from segue.fhir.validation.extensions import Extensions
 from segue.fhir.validation.items import Item, all_children, root_item
 from segue.fhir.validation.rules import holds
 from segue.fhir.validation.tree import Rule
@@ -22,7 +24,25 @@ _STRENGTH: Mapping[str, Severity] = {
     "extensible": "warning",
     "preferred": "information",
 }
-_BASES = frozenset({"Element", "Resource", "DomainResource", "BackboneElement"})
+_URIS = frozenset({"uri", "url", "canonical", "oid", "uuid"})
+
+
+class _Place(NamedTuple):
+    """Where an item was met.
+
+    Attributes:
+        name: its element's name. owner: what it is part of.
+        spot: its place in its owner's type, `HumanName.family`; above: its owner's.
+        inside: the resource. outer: the URL of the extension that it is part of, or "".
+    """
+
+    item: Item
+    name: str
+    owner: Item
+    spot: str
+    above: str
+    inside: dict[str, Any]
+    outer: str
 
 
 class Survey:
@@ -36,6 +56,7 @@ class Survey:
     def __init__(self, table: Definitions, folder: Path, book: Conformance) -> None:
         self.table, self.book = table, book
         self.terminology = book.terminology
+        self.extensions = Extensions(book)
 
         def read(name: str) -> dict[str, Any]:
             found: dict[str, Any] = json.loads((folder / name).read_text(encoding="utf-8"))
@@ -72,49 +93,58 @@ class Survey:
 
     def broken_rules(self, resource: dict[str, Any], where: str = "") -> Iterator[Issue]:
         """The rules in FHIRPath of severity error that a resource breaks."""
-        for item, spot, inside in self._items(root_item(resource, where), resource):
-            for issue in self._rules(item, spot, inside):
+        for place in self._places(resource, where):
+            for issue in self._rules(place):
                 if issue.severity == "error":
                     yield issue
 
     def issues(self, resource: dict[str, Any], where: str = "") -> Iterator[Issue]:
         """All that the walk finds, in document order."""
-        ids: set[str] = set()
-        for item, spot, inside in self._items(root_item(resource, where), resource):
-            value = item.value
-            yield from self._rules(item, spot, inside)
-            bound = self.bindings.get(spot)
+        ids: set[tuple[int, str]] = set()
+        for place in self._places(resource, where):
+            item = place.item
+            yield from self._rules(place)
+            bound = self.bindings.get(place.spot)
             if bound is not None:
                 yield from self._bound(bound, item)
-            if isinstance(value, dict):
-                if item.type == "Extension":
-                    continue
-                id_ = value.get("id") if "resourceType" not in value else None
+            if item.type == "CodeableConcept" or (item.type == "Coding" and bound is not None):
+                yield from self._unknown_codes(item)
+            if item.type == "Extension" and isinstance(item.value, dict):
+                yield from self.extensions.issues(
+                    place.name, item, place.owner, place.above, place.inside, place.outer
+                )
+            elif item.type in _URIS and isinstance(item.value, str):
+                yield from _scheme(item)
+            if isinstance(item.value, dict) and "resourceType" not in item.value:
+                id_ = item.value.get("id")
                 if isinstance(id_, str):
-                    if id_ in ids:
+                    if (id(place.inside), id_) in ids:
                         text = "this id is used by another element of the resource"
                         yield Issue("error", "duplicate", item.where, text, "ele-id")
-                    ids.add(id_)
+                    ids.add((id(place.inside), id_))
 
-    def _rules(self, item: Item, spot: str, inside: dict[str, Any]) -> Iterator[Issue]:
-        for name in {spot, item.type}:
+    def _rules(self, place: _Place) -> Iterator[Issue]:
+        item = place.item
+        for name in {place.spot, item.type}:
             for rule in self.rules.get(name, ()):
-                if holds(rule.expression, item, inside) is False:
+                if holds(rule.expression, item, place.inside) is False:
                     severity: Severity = "error" if rule.severity == "error" else "warning"
                     text = f"the rule {rule.key} is broken: {rule.expression}"
                     yield Issue(severity, "invariant", item.where, text, rule.key)
 
+    def _unknown_codes(self, item: Item) -> Iterator[Issue]:
+        for system, code in codings(item):
+            if system and self.terminology.defines(system, code) is False:
+                text = f"the code system {system} has no such code"
+                yield Issue("error", "unknown-code", item.where, text, system)
+
     def _bound(self, bound: tuple[str, str], item: Item) -> Iterator[Issue]:
         strength, value_set = bound
         found = codings(item)
-        if not found:
+        if not found or not self.terminology.knows(value_set):
             return
         answers = [self.terminology.contains(value_set, *pair) for pair in found]
-        for system, code in found:
-            if system and self.terminology.defines(system, code) is False:
-                text = f"the code system {system} has no such code"
-                yield Issue("error", "unknown-code", item.where, text, value_set)
-        if True in answers or None in answers or not self.terminology.knows(value_set):
+        if True in answers or None in answers:
             return
         some = self.terminology.some(value_set)
         text = f"no code of {tail(value_set)}, which is {strength} here"
@@ -122,20 +152,35 @@ class Survey:
             text += f": {', '.join(some[:12])}" + (" …" if len(some) > 12 else "")
         yield Issue(_STRENGTH[strength], "unknown-code", item.where, text, value_set)
 
-    def _items(
-        self, item: Item, inside: dict[str, Any], spot: str = ""
-    ) -> Iterator[tuple[Item, str, dict[str, Any]]]:
-        """Every element with its place in its owner's type and the resource it is in."""
-        yield item, spot or item.type, inside
-        if item.type not in self.table and item.beside is None:
+    def _places(self, resource: dict[str, Any], where: str) -> Iterator[_Place]:
+        root = root_item(resource, where)
+        yield from self._below(_Place(root, "", root, root.type, "", resource, ""))
+
+    def _below(self, place: _Place) -> Iterator[_Place]:
+        """An element and all in it, each with its place in its owner's type."""
+        yield place
+        item = place.item
+        is_object = isinstance(item.value, dict)
+        if not is_object and item.beside is None:
             return
-        if not isinstance(item.value, dict) and item.beside is None:
+        if item.type not in self.table:
             return
+        outer = item.value.get("url", "") if item.type == "Extension" and is_object else ""
+        owner = item.type if is_object else "Element"
         for name, child in all_children(self.table, item):
-            within = inside
+            inside = place.inside
             if isinstance(child.value, dict) and "resourceType" in child.value:
-                within = child.value
+                inside = child.value
                 if child.type not in self.table.resources:
                     continue
-            owner = item.type if isinstance(item.value, dict) else "Element"
-            yield from self._items(child, within, f"{owner}.{name}")
+            yield from self._below(
+                _Place(child, name, item, f"{owner}.{name}", place.spot, inside, outer)
+            )
+
+
+def _scheme(item: Item) -> Iterator[Issue]:
+    """URNs of OIDs and UUIDs must be such."""
+    for prefix, kind in (("urn:oid:", "oid"), ("urn:uuid:", "uuid")):
+        if item.value.startswith(prefix) and not is_primitive(kind, item.value):
+            text = f"{prefix}… must be {MEANING[kind]}"
+            yield Issue("error", "bad-value", item.where, text)

@@ -68,7 +68,7 @@ class Terminology:
                 return self.defines(system, code) is not False
             return code in codes
         answers = [self.contains(value_set, name, code) for name in expanded]
-        return True if True in answers else False
+        return True in answers
 
     def systems(self, value_set: str) -> list[str]:
         """The code systems that a value set draws from."""

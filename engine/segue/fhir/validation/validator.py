@@ -1,17 +1,19 @@
 """The validator: the gate, the profiles that a resource names, and everything else.
 
-    refusals   what a write must not have: the gate's findings, broken profiles
-    issues     what `$validate` answers: those, and codes, extensions, advice
+refusals   what a write must not have: the gate's findings, broken profiles
+issues     what `$validate` answers: those, and codes, extensions, advice
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from segue.fhir.outcomes import Category
 from segue.fhir.profiles import shipped
 from segue.fhir.validate import Gate
-from segue.fhir.validation.compact import bare
+from segue.fhir.validation.compact import bare, tail
 from segue.fhir.validation.conform import Conformance
 from segue.fhir.validation.library import library
 from segue.fhir.validation.survey import Survey
@@ -20,24 +22,44 @@ from segue.model.issues import Issue
 
 MOST_ISSUES = 100
 
+_RANK = {"error": 0, "warning": 1, "information": 2}
+_HOPELESS = frozenset({"unknown-type", "too-deep", "not-an-object"})
+
 
 class Validator:
-    """Judges resources; made once per process.
+    """Judges resources; made once per process. Profiles are read when first needed.
 
     Args:
         gate: judges structure, required codes and invariants.
-        folders: a site's profiles, ValueSets and CodeSystems.
-
-    Raises:
-        ProfileError: a site's file cannot be used.
+        folders: of a site, with profiles, ValueSets and CodeSystems.
     """
 
-    def __init__(self, gate: Gate, *folders: Path) -> None:
-        profiles, terminology = library(*folders)
+    def __init__(self, gate: Gate, folders: Sequence[Path] = ()) -> None:
         self.gate = gate
-        self.profiles = profiles
-        self.book = Conformance(gate.definitions, terminology, profiles)
-        self.survey = Survey(gate.definitions, shipped() / "definitions", self.book)
+        self.folders = tuple(folders)
+
+    @cached_property
+    def profiles(self) -> Mapping[str, Profile]:
+        """Canonical URL to what is known: profiles and extensions.
+
+        Raises:
+            ProfileError: a site's file cannot be used.
+        """
+        return library(*self.folders)[0]
+
+    @cached_property
+    def book(self) -> Conformance:
+        """Checks against profiles."""
+        return Conformance(self.gate.definitions, library(*self.folders)[1], self.profiles)
+
+    @cached_property
+    def survey(self) -> Survey:
+        """Walks whole resources."""
+        return Survey(self.gate.definitions, shipped() / "definitions", self.book)
+
+    def known(self, url: str) -> Profile | None:
+        """The profile of a canonical URL, whatever its version."""
+        return self.profiles.get(bare(url))
 
     def refusals(self, resource: Any) -> list[Issue]:
         """Why a resource must not be stored; empty where it may be.
@@ -56,28 +78,38 @@ class Validator:
             resource: JSON.
             profiles: canonical URLs to check besides those of `meta.profile`.
         """
-        found = [] if self.gate.is_valid(resource) else self.gate.issues(resource)
-        if not isinstance(resource, dict) or any(
-            i.code in ("unknown-type", "too-deep", "not-an-object") for i in found
-        ):
+        sound = self.gate.is_valid(resource)
+        found = [] if sound else self.gate.issues(resource)
+        if not isinstance(resource, dict) or any(i.code in _HOPELESS for i in found):
             return found
-        found += _careful(self._named(resource, resource.get("resourceType", ""), profiles))
-        found += _careful(self.survey.issues(resource))
-        rank = {"error": 0, "warning": 1, "information": 2}
+        for walk in (self._named(resource, profiles), self.survey.issues(resource)):
+            try:
+                found += islice(walk, MOST_ISSUES)
+            except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+                # Where the structure is wrong, the walk ends at what it cannot follow.
+                if sound:
+                    raise
         unique = {(i.severity, i.code, i.where, i.text): i for i in found}
-        return sorted(unique.values(), key=lambda i: rank[i.severity])[:MOST_ISSUES]
+        return sorted(unique.values(), key=lambda i: _RANK[i.severity])[:MOST_ISSUES]
+
+    def advice(self, resource: dict[str, Any], url: str) -> list[Issue]:
+        """What a profile asks systems to support and this resource does not say."""
+        profile = self.known(url)
+        if profile is None or resource.get("resourceType") != profile.type:
+            return []
+        names = self.book.missing_supported(resource, profile)
+        text = f"{tail(url)} asks to support {', '.join(names)}, which are not here"
+        return [Issue("information", "informational", profile.type, text, url)] if names else []
 
     def _beyond(self, resource: dict[str, Any]) -> Iterator[Issue]:
         """What a write is refused for beside structure."""
         for inner, where in nested(resource):
-            type_ = inner["resourceType"]
-            if self.survey.ruled(type_):
+            if self.survey.ruled(inner["resourceType"]):
                 yield from self.survey.broken_rules(inner, where)
-        yield from self._named(resource, "", ())
+        yield from self._named(resource, ())
 
-    def _named(
-        self, resource: dict[str, Any], where: str, more: Sequence[str]
-    ) -> Iterator[Issue]:
+    def _named(self, resource: dict[str, Any], more: Sequence[str]) -> Iterator[Issue]:
+        """What of the profiles that are named, in it and in the question, is broken."""
         for inner, spot in nested(resource):
             meta = inner.get("meta")
             named = meta.get("profile", ()) if isinstance(meta, dict) else ()
@@ -86,9 +118,7 @@ class Validator:
                     place = f"{spot}.meta.profile[{index}]"
                     yield from self._profile(inner, url, spot, place, resource)
         for url in more:
-            yield from self._profile(
-                resource, url, resource.get("resourceType", ""), "", resource
-            )
+            yield from self._profile(resource, url, resource["resourceType"], "", resource)
 
     def _profile(
         self, resource: dict[str, Any], url: str, where: str, place: str, root: dict[str, Any]
@@ -99,10 +129,6 @@ class Validator:
         elif bare(url) != f"http://hl7.org/fhir/StructureDefinition/{resource['resourceType']}":
             text = "this profile is not known here, so it was not checked"
             yield Issue("warning", "unknown-profile", place, text)
-
-    def known(self, url: str) -> Profile | None:
-        """The profile of a canonical URL, whatever its version."""
-        return self.profiles.get(bare(url))
 
 
 def nested(resource: dict[str, Any], where: str = "") -> Iterator[tuple[dict[str, Any], str]]:
@@ -119,12 +145,13 @@ def nested(resource: dict[str, Any], where: str = "") -> Iterator[tuple[dict[str
                 yield from nested(inner, f"{where}.entry[{index}].resource")
 
 
-def _careful(issues: Iterator[Issue]) -> list[Issue]:
-    """Issues of a walk that ends where the resource's structure is wrong."""
-    found: list[Issue] = []
-    try:
-        for issue in islice(issues, MOST_ISSUES):
-            found.append(issue)
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
-        pass
-    return found
+def refusal_category(issues: Sequence[Issue]) -> Category:
+    """400 for what is no FHIR (structure, values, required codes), 422 for broken rules.
+
+    Source: https://hl7.org/fhir/R4/http.html#create
+
+    >>> refusal_category([Issue("error", "required", "Task.status", "status is required")])
+    'incorrect'
+    """
+    of_base = any(i.code != "invariant" and not i.rule.startswith("http") for i in issues)
+    return "incorrect" if of_base else "unprocessable"

@@ -150,7 +150,9 @@ SAMPLES: dict[str, dict[str, Any]] = {
             {"code": _concept(LOINC, "8462-4"), "valueQuantity": _amount(79, "mmHg", "mm[Hg]")},
         ],
     ),
-    "us heart rate": _vital("us-core-heart-rate", "8867-4", valueQuantity=_amount(71, "/min", "/min")),
+    "us heart rate": _vital(
+        "us-core-heart-rate", "8867-4", valueQuantity=_amount(71, "/min", "/min")
+    ),
     "us weight": _vital("us-core-body-weight", "29463-7", valueQuantity=_amount(81.5, "kg", "kg")),
     "core weight": {
         **_vital("bodyweight", "29463-7", valueQuantity=_amount(81.5, "kg", "kg")),
@@ -215,7 +217,13 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "us coverage": _us(
         "us-core-coverage",
         "Coverage",
-        identifier=[{"type": _concept(V2 + "0203", "MB"), "system": "urn:oid:2.16.840.1.113883.19.8", "value": "M1"}],
+        identifier=[
+            {
+                "type": _concept(V2 + "0203", "MB"),
+                "system": "urn:oid:2.16.840.1.113883.19.8",
+                "value": "M1",
+            }
+        ],
         status="active",
         subscriberId="M1",
         beneficiary=_to("Patient/p1"),
