@@ -8,10 +8,10 @@ READY := $(VENV)/.ready
 PARTS := $(BIN)/python tests/support/parts.py
 
 .PHONY: help install demo run test lint types imports unit contract integration acceptance docs \
-        bench match crash prove fuzz reference definitions lock clean
+        bench bench-validate match crash prove fuzz reference definitions lock clean
 
 help:
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 install: $(READY) ## install into .venv from the locked list
 
@@ -61,6 +61,9 @@ docs: $(READY)
 
 bench: $(READY) ## throughput, latency, CPU per stage, disk; writes benchmarks/results/bench.json
 	$(BIN)/python -m benchmarks.bench
+
+bench-validate: $(READY) ## agreement of $$validate with HL7's own validator (Java 17, Maven)
+	$(BIN)/python -m benchmarks.validator
 
 match: $(READY) ## how well Patients of two hospitals are matched, on made-up people
 	$(BIN)/python -m benchmarks.matching

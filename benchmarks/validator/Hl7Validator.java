@@ -8,12 +8,16 @@ import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
 import java.io.BufferedReader;
 import java.io.BufferedWriter;
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.lang.reflect.Proxy;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Set;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.zip.GZIPInputStream;
 import org.apache.commons.compress.archivers.tar.TarArchiveEntry;
 import org.apache.commons.compress.archivers.tar.TarArchiveInputStream;
@@ -26,8 +30,13 @@ import org.hl7.fhir.common.hapi.validation.support.ValidationSupportChain;
 import org.hl7.fhir.common.hapi.validation.validator.FhirDefaultPolicyAdvisor;
 import org.hl7.fhir.common.hapi.validation.validator.FhirInstanceValidator;
 import org.hl7.fhir.instance.model.api.IBaseResource;
+import org.hl7.fhir.r5.elementmodel.Element;
+import org.hl7.fhir.r5.elementmodel.Manager;
+import org.hl7.fhir.r5.elementmodel.Manager.FhirFormat;
 import org.hl7.fhir.r5.utils.validation.IResourceValidator;
+import org.hl7.fhir.r5.utils.validation.IValidatorResourceFetcher;
 import org.hl7.fhir.r5.utils.validation.constants.ReferenceValidationPolicy;
+import org.hl7.fhir.validation.instance.InstanceValidator;
 
 /**
  * Runs HL7's own validator over a file of resources.
@@ -38,6 +47,8 @@ import org.hl7.fhir.r5.utils.validation.constants.ReferenceValidationPolicy;
 public final class Hl7Validator {
   private static final Set<String> DEFINITIONS =
       Set.of("StructureDefinition", "ValueSet", "CodeSystem");
+
+  private static final Pattern REFERENCE = Pattern.compile("(?:^|/)([A-Z]\\w+)/([\\w.-]+)$");
 
   public static void main(String[] args) throws IOException {
     FhirContext context = FhirContext.forR4();
@@ -58,6 +69,7 @@ public final class Hl7Validator {
     FhirInstanceValidator module = new FhirInstanceValidator(chain);
     module.setErrorForUnknownProfiles(false);
     module.setValidatorPolicyAdvisor(new TypesOfReferences());
+    module.setValidatorResourceFetcher(empty());
     FhirValidator validator = context.newValidator().registerValidatorModule(module);
     Gson gson = new Gson();
     try (BufferedReader in = Files.newBufferedReader(Path.of(args[0]));
@@ -117,6 +129,35 @@ public final class Hl7Validator {
         IResourceValidator validator, Object context, String path, String url) {
       return ReferenceValidationPolicy.CHECK_TYPE_IF_EXISTS;
     }
+  }
+
+  /** A fetcher that finds an empty resource of the type in the URL, so that types are judged. */
+  private static IValidatorResourceFetcher empty() {
+    return (IValidatorResourceFetcher)
+        Proxy.newProxyInstance(
+            Hl7Validator.class.getClassLoader(),
+            new Class<?>[] {IValidatorResourceFetcher.class},
+            (proxy, method, arguments) -> {
+              if (method.getName().equals("fetch")) {
+                return fetched((InstanceValidator) arguments[0], (String) arguments[2]);
+              }
+              Class<?> type = method.getReturnType();
+              if (type == boolean.class) {
+                return method.getName().equals("resolveURL");
+              }
+              return Set.class.isAssignableFrom(type) ? Set.of() : null;
+            });
+  }
+
+  private static Element fetched(InstanceValidator validator, String url) throws IOException {
+    Matcher found = REFERENCE.matcher(url);
+    if (!found.find()) {
+      return null;
+    }
+    String text =
+        "{\"resourceType\":\"" + found.group(1) + "\",\"id\":\"" + found.group(2) + "\"}";
+    InputStream stream = new ByteArrayInputStream(text.getBytes(StandardCharsets.UTF_8));
+    return Manager.parseSingle(validator.getContext(), stream, FhirFormat.JSON);
   }
 
   private Hl7Validator() {}
