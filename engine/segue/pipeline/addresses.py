@@ -293,7 +293,9 @@ class Addresses:
         assert key is not None
         refusals = self.hub.validator.refusals(resource)
         if refusals:
-            raise FhirError(refusal_category(refusals), refusals)
+            patched = target.entry.patch is not None
+            category = "unprocessable" if patched else refusal_category(refusals)
+            raise FhirError(category, refusals)
         if key.type == "Encounter":
             target.visits = visit_keys(resource, self.authorities, self.authority)
         elif key.type == "Patient":
