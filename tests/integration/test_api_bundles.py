@@ -97,7 +97,13 @@ def test_links_in_narratives_and_uris_follow_too(api: Api) -> None:
             entry(
                 "POST",
                 "Communication",
-                call(LINK, text={"status": "additional", "div": div}, instantiatesUri=[LINK]),
+                call(
+                    LINK,
+                    text={"status": "additional", "div": div},
+                    instantiatesUri=[LINK],
+                    identifier=[{"system": "urn:ietf:rfc:3986", "value": LINK}],
+                    extension=[{"url": "urn:x", "valueUuid": LINK}],
+                ),
             ),
         ],
     )
@@ -106,6 +112,7 @@ def test_links_in_narratives_and_uris_follow_too(api: Api) -> None:
     target = made["subject"]["reference"]
     assert f'href="{target}"' in made["text"]["div"]
     assert made["instantiatesUri"] == [target]
+    assert made["identifier"][0]["value"] == LINK
 
 
 def test_absolute_references_to_this_server_become_relative(api: Api) -> None:

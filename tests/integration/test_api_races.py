@@ -1,13 +1,15 @@
 """Many clients at once, on both databases: nothing is made twice, nothing is lost."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.stories.messages import adt
-from tests.support.api import Api, running
+from tests.support.api import Api, listening, running
 from tests.support.databases import postgres_server, postgres_url, where
 
 __all__ = ["postgres_server", "postgres_url", "where"]
@@ -47,6 +49,48 @@ def test_of_64_conditional_creates_at_once_one_creates(api: Api) -> None:
     assert codes == [200] * 63 + [201]
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert api.get("Communication")["total"] == 1
+
+
+def test_of_64_conditional_creates_over_64_connections_one_creates(api: Api) -> None:
+    async def race(url: str) -> list[httpx.Response]:
+        limits = httpx.Limits(max_connections=64)
+        headers = {"Authorization": "Bearer pcpb", **FHIR, "If-None-Exist": "identifier=urn:x|1"}
+        async with httpx.AsyncClient(limits=limits, timeout=60, headers=headers) as client:
+            asked = [client.post(f"{url}/Communication", json=numbered(n)) for n in range(64)]
+            return list(await asyncio.gather(*asked))
+
+    with listening(api) as url:
+        answers = asyncio.run(race(url))
+        found = httpx.get(
+            f"{url}/Communication", params={"_summary": "count"},
+            headers={"Authorization": "Bearer pcpb"},
+        ).json()  # fmt: skip
+    codes = sorted(answer.status_code for answer in answers)
+    assert codes == [200] * 63 + [201]
+    assert len({answer.headers["location"] for answer in answers}) == 1
+    assert answers[0].headers["location"].startswith(url)
+    assert found["total"] == 1
+
+
+def test_of_many_patches_at_once_all_count(api: Api) -> None:
+    made = api.call("POST", "/fhir/Communication", numbered(0)).json()
+    path = f"Communication/{made['id']}"
+    change = [{"op": "add", "path": "/payload/-", "value": {"contentString": "more"}}]
+    json_patch = {"Content-Type": "application/json-patch+json"}
+    answers = together(api, [("PATCH", path, change, json_patch)] * 16)
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(api.get(path)["payload"]) == 17
+
+
+def test_of_many_conditional_deletes_and_creates_none_goes_wrong(api: Api) -> None:
+    once = {"If-None-Exist": "identifier=urn:x|1"}
+    path = "Communication?identifier=urn:x|1"
+    requests: list[tuple[str, str, Any, dict[str, str]]] = []
+    for n in range(12):
+        requests += [("POST", "Communication", numbered(n), once), ("DELETE", path, None, {})]
+    answers = together(api, requests)
+    assert {answer.status_code for answer in answers} <= {200, 201, 204}
+    assert api.get("Communication")["total"] <= 1
 
 
 def test_of_many_conditional_updates_at_once_one_creates_and_all_count(api: Api) -> None:

@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Thread
+from time import monotonic, sleep
 from typing import Any
 
 import httpx
+import uvicorn
 from prometheus_client import CollectorRegistry
 
 from segue.api.app import build
@@ -74,11 +77,13 @@ class Api:
     """A running face: what clients do, and what feeds bring.
 
     Attributes:
+        app: the application itself.
         counter: makes `urn:uuid` of entries.
     """
 
     bench: Bench
     http: Http
+    app: Any = None
     counter: int = 0
     seen: list[str] = field(default_factory=list)
 
@@ -198,9 +203,29 @@ def running(
     app = build(face, engine, {}, Tokens(None if open_to_all else known))
     http = Http(app)
     try:
-        yield Api(bench, http)
+        yield Api(bench, http, app)
     finally:
         http.close()
         face.close()
         bench.hub.store.close()
         bench.hub.journal.close()
+
+
+@contextmanager
+def listening(api: Api) -> Iterator[str]:
+    """Serve a face over a real socket; gives its URL."""
+    server = uvicorn.Server(
+        uvicorn.Config(api.app, host="127.0.0.1", port=0, log_level="warning", lifespan="off")
+    )
+    thread = Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        deadline = monotonic() + 20
+        while not server.started:
+            assert monotonic() < deadline, "the server does not start"
+            sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}/fhir"
+    finally:
+        server.should_exit = True
+        thread.join(20)

@@ -135,6 +135,15 @@ class Definitions:
             self._structures[name] = found
         return found
 
+    def names_of(self, *kinds: str) -> frozenset[str]:
+        """The JSON names under which any type has elements of these types."""
+        return frozenset(
+            key
+            for type_ in self._types
+            for key, known in self.structure(type_).properties.items()
+            if known.kind.type in kinds
+        )
+
     def codes(self, value_set: str) -> dict[str, list[str]]:
         """System to codes of a required value set."""
         return self._codes[value_set]

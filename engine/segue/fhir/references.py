@@ -5,8 +5,10 @@ Source: https://hl7.org/fhir/R4/references.html
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
+from segue.fhir.profiles import definitions
 from segue.model.identity import ResourceKey
 
 _RELATIVE = re.compile(
@@ -70,35 +72,47 @@ def walk_references(resource: Any, path: str = "") -> Iterator[tuple[str, dict[s
 def rewrite(resource: Any, mapping: Mapping[str, str]) -> Any:
     """A copy in which references that are keys of the mapping are replaced.
 
-    Replaced are `Reference.reference`, other elements whose whole value is a
-    `urn:uuid:` or `urn:oid:` of the mapping, and links within a narrative.
+    Replaced are `Reference.reference`, elements of type uri, url, uuid, oid and canonical
+    whose whole value is a `urn:uuid:` or `urn:oid:` of the mapping, and links within a
+    narrative. An Identifier's value is a string and stays, even if it looks like one.
 
     >>> rewrite({"subject": {"reference": "urn:uuid:1"}}, {"urn:uuid:1": "Patient/1"})
     {'subject': {'reference': 'Patient/1'}}
+    >>> rewrite({"value": "urn:uuid:1"}, {"urn:uuid:1": "Patient/1"})
+    {'value': 'urn:uuid:1'}
     """
     if not mapping:
         return resource
     if isinstance(resource, dict):
-        copy = {}
+        copy: dict[str, Any] = {}
         for name, value in resource.items():
             if isinstance(value, str):
-                if name == "reference" or value.startswith(_LINKED):
+                if name == "reference" or (value.startswith(_LINKED) and name in _linking()):
                     copy[name] = _replaced(value, mapping)
                 elif name == "div":
                     copy[name] = _linked(value, mapping)
                 else:
                     copy[name] = value
+            elif isinstance(value, list):
+                links = name in _linking()
+                copy[name] = [
+                    _replaced(item, mapping)
+                    if links and isinstance(item, str) and item.startswith(_LINKED)
+                    else rewrite(item, mapping)
+                    for item in value
+                ]
             else:
                 copy[name] = rewrite(value, mapping)
         return copy
     if isinstance(resource, list):
-        return [
-            _replaced(item, mapping)
-            if isinstance(item, str) and item.startswith(_LINKED)
-            else rewrite(item, mapping)
-            for item in resource
-        ]
+        return [rewrite(item, mapping) for item in resource]
     return resource
+
+
+@lru_cache(maxsize=1)
+def _linking() -> frozenset[str]:
+    """JSON names of the elements that may point to an entry of a Bundle."""
+    return definitions().names_of("uri", "url", "uuid", "oid", "canonical")
 
 
 def _replaced(value: str, mapping: Mapping[str, str]) -> str:

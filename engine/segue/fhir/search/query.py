@@ -98,6 +98,8 @@ class _Parser:
         for name, value in pairs:
             if name in _TRANSPORT:
                 continue
+            if "\x00" in name or "\x00" in value:
+                raise _refused("", "a parameter holds a NUL character")
             if not value.strip():
                 self._ignore(name)
                 continue
