@@ -88,7 +88,10 @@ def _entry(index: int, entry: dict[str, Any]) -> Entry:
         raise fhir_error("incorrect", "value", text, f"{where}.request.url")
     if id_.startswith(("_", "$")):
         id_, rest = "", f"{id_}/{rest}".rstrip("/")
-    needed = method in ("POST", "PUT", "PATCH") and not rest.startswith("$")
+    operation = rest.startswith("$")
+    if operation and method not in ("GET", "POST"):
+        raise fhir_error("incorrect", "not-supported", "an operation is asked by GET or POST", where)
+    needed = method in ("POST", "PUT", "PATCH") and not operation
     if needed and "resource" not in entry:
         raise fhir_error("incorrect", "required", f"{method} needs a resource", where)
     patch = None
