@@ -237,3 +237,23 @@ def test_what_was_said_of_a_merged_patient_is_found_under_the_survivor(tmp_path:
         assert found["total"] == 1
         assert found["link"][0]["url"] == f"{BASE}/Communication?patient=Patient/{first}"
         assert found["entry"][0]["resource"]["subject"]["reference"] == f"Patient/{second}"
+
+
+def test_a_compartment_holds_what_is_a_patients(api: Api) -> None:
+    api.hl7(adt("A01", "2026-07-09 10:00", "1", place="4W^1^1"))
+    (patient,) = api.find("Patient")
+    (encounter,) = api.find("Encounter")
+    place = f"Patient/{patient['id']}/Encounter"
+    found = api.get(f"{place}?status={encounter['status']}")
+    assert [one["resource"]["id"] for one in found["entry"]] == [encounter["id"]]
+    assert found["link"][0]["url"] == f"{BASE}/{place}?status={encounter['status']}"
+    assert api.get("Patient/other/Encounter")["total"] == 0
+    assert api.get(f"{place}?status=planned")["total"] == 0
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    posted = api.call("POST", f"/fhir/{place}/_search", "_summary=count", headers=form)
+    assert posted.json()["total"] == 1
+    assert api.call("GET", f"/fhir/Patient/{patient['id']}/Organization").status_code == 404
+    entry = {"request": {"method": "GET", "url": place}}
+    bundle = {"resourceType": "Bundle", "type": "batch", "entry": [entry]}
+    (answered,) = api.call("POST", "/fhir", bundle).json()["entry"]
+    assert answered["resource"]["total"] == 1

@@ -128,8 +128,11 @@ class Call:
             )
 
     def search(self) -> Response:
-        """Search a type, by URL or by form."""
+        """Search a type, or what of it belongs to a compartment, by URL or by form."""
         type_, root = self.type, self.context.root
+        compartment = None
+        if "compartment" in self.parts:
+            compartment = read.key(self.parts["compartment"], self.parts["id"])
         pairs = list(self.query)
         if self.body:
             try:
@@ -138,8 +141,15 @@ class Call:
                 raise fhir_error("incorrect", "value", "the form is not UTF-8") from None
             pairs += parameters(form, 16 * MAX_QUERY)
         with self.hub.store.read() as reader:
-            query = search.parse(reader, type_, pairs, root, strict=self.context.prefer.strict)
-            return answer(search.search(reader, query, root, self.definitions))
+            query = search.parse(
+                reader,
+                type_,
+                pairs,
+                root,
+                strict=self.context.prefer.strict,
+                compartment=compartment,
+            )
+            return answer(search.search(reader, query, root, self.definitions, compartment))
 
     # --- writes --------------------------------------------------------------------------
 

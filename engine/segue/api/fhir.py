@@ -26,7 +26,7 @@ from segue.api.exchange import Preferences, answer, base_url, refusal
 from segue.api.negotiation import BODIES, FORM, PATCHES, Form, body_kind, read_body
 from segue.api.operations import Operations
 from segue.fhir import canonical
-from segue.fhir.conformance import capability_statement
+from segue.fhir.conformance import capability_statement, claims
 from segue.fhir.outcomes import FhirError, fhir_error, outcome
 from segue.model.instants import rfc3339
 from segue.model.issues import Issue
@@ -82,6 +82,7 @@ class FhirFace:
                 base_url=root,
                 secured=secured,
                 operations=self.operations.all,
+                claims=claims(),
             )
         )
 
@@ -108,6 +109,7 @@ class Interaction:
 
 
 _ONE, _MANY = "/fhir/{type}/{id}", "/fhir/{type}"
+_WITHIN = "/fhir/{compartment}/{id}"
 
 INTERACTIONS = (
     Interaction("GET", "/fhir/_history", Call.history),
@@ -122,6 +124,8 @@ INTERACTIONS = (
     Interaction("GET", f"{_MANY}/_history", Call.history),
     Interaction("GET", f"{_ONE}/_history/{{version}}", Call.vread),
     Interaction("GET", f"{_ONE}/_history", Call.history),
+    Interaction("GET", f"{_WITHIN}/{{type}}", Call.search),
+    Interaction("POST", f"{_WITHIN}/{{type}}/_search", Call.search, FORM, optional=True),
     Interaction("GET", _ONE, Call.read),
     Interaction("PUT", _ONE, Call.update, BODIES, writes=True),
     Interaction("PATCH", _ONE, Call.patch, PATCHES, writes=True),

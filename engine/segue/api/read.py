@@ -16,6 +16,7 @@ from segue.fhir.datetimes import interval
 from segue.fhir.definitions import Definitions
 from segue.fhir.outcomes import fhir_error
 from segue.fhir.subset import Subset
+from segue.model.identity import ResourceKey
 from segue.model.instants import microseconds, rfc3339_us
 from segue.store.reader import Reader
 from segue.store.records import StoredVersion
@@ -24,6 +25,17 @@ DEFAULT_COUNT, MOST = 50, 1_000
 
 _KNOWN = frozenset({"_count", "_since", "_at", "_before", "_summary", "_elements"})
 _ID = re.compile(r"[A-Za-z0-9.\-]{1,64}")
+
+
+def key(type_: str, id_: str) -> ResourceKey:
+    """The key of a resource that a URL names.
+
+    Raises:
+        FhirError: 404; nothing has such an id.
+    """
+    if not _ID.fullmatch(id_):
+        raise fhir_error("not-found", "not-found", f"there is no such {type_[:64]}")
+    return ResourceKey(type_, id_)
 
 
 def current(reader: Reader, type_: str, id_: str) -> StoredVersion:

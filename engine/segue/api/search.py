@@ -12,9 +12,11 @@ from segue.api.exchange import body_of
 from segue.fhir import canonical
 from segue.fhir.definitions import Definitions
 from segue.fhir.search import query as queries
+from segue.fhir.search.compartments import compartment_condition
 from segue.fhir.search.conditions import Query
 from segue.fhir.search.parameters import parameter
 from segue.fhir.subset import Subset
+from segue.model.identity import ResourceKey
 from segue.pipeline.identities import namesakes
 from segue.store.reader import Reader
 from segue.store.records import StoredVersion
@@ -29,10 +31,12 @@ def parse(
     root: str,
     *,
     strict: bool = False,
+    compartment: ResourceKey | None = None,
 ) -> Query:
     """Read a search. Who asks for a Patient is answered for all Patients of that person.
 
     Args:
+        compartment: only what belongs to this resource.
         root: base URL, which references may be sent with.
         strict: whether a parameter that is not known is an error.
 
@@ -42,10 +46,14 @@ def parse(
     asked = list(pairs)
     query = queries.parse(type_, asked, strict=strict, base=root)
     widened = [(name, _widened(reader, type_, name, value, root)) for name, value in asked]
-    if widened == asked:
+    if widened != asked:
+        whole = queries.parse(type_, widened, strict=strict, base=root)
+        query = replace(whole, used=query.used)
+    if compartment is None:
         return query
-    whole = queries.parse(type_, widened, strict=strict, base=root)
-    return replace(whole, used=query.used)
+    others = namesakes(reader, compartment.id)[1:] if compartment.type == "Patient" else []
+    within = compartment_condition(compartment, type_, tuple(others))
+    return replace(query, conditions=(within, *query.conditions))
 
 
 def _widened(reader: Reader, type_: str, name: str, value: str, root: str) -> str:
@@ -65,21 +73,30 @@ def _widened(reader: Reader, type_: str, name: str, value: str, root: str) -> st
     return ",".join(found)
 
 
-def search(reader: Reader, query: Query, root: str, definitions: Definitions) -> str:
+def search(
+    reader: Reader,
+    query: Query,
+    root: str,
+    definitions: Definitions,
+    compartment: ResourceKey | None = None,
+) -> str:
     """Run a search and give the searchset Bundle as text.
 
     Whole matches are spliced in as stored, without being parsed.
     """
+    place = (
+        f"{root}/{compartment.reference}/{query.type}" if compartment else f"{root}/{query.type}"
+    )
     view = Subset.of(query.used)
     searcher = Searcher(reader.session)
     page = searcher.page(query)
     head: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
     if page.total is not None:
         head["total"] = page.total
-    link = [{"relation": "self", "url": _url(root, query, query.used)}]
+    link = [{"relation": "self", "url": _url(place, query.used)}]
     if page.next is not None:
         used = [*query.used, ("_cursor", page.next)]
-        link.append({"relation": "next", "url": _url(root, query, used)})
+        link.append({"relation": "next", "url": _url(place, used)})
     head["link"] = link
     entries = [_entry(root, stored, view, definitions, "match") for stored in page.items]
     if query.include or query.revinclude:
@@ -91,9 +108,9 @@ def search(reader: Reader, query: Query, root: str, definitions: Definitions) ->
     return f'{text[:-1]},"entry":[{",".join(entries)}]}}'
 
 
-def _url(root: str, query: Query, used: Sequence[tuple[str, str]]) -> str:
+def _url(place: str, used: Sequence[tuple[str, str]]) -> str:
     asked = urlencode(used, safe=":|,$/")
-    return f"{root}/{query.type}" + (f"?{asked}" if asked else "")
+    return place + (f"?{asked}" if asked else "")
 
 
 def _entry(

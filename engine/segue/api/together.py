@@ -20,6 +20,7 @@ from segue.fhir.bundles import Entry
 from segue.fhir.canonical import loads
 from segue.fhir.outcomes import FhirError, fhir_error, outcome
 from segue.fhir.subset import Subset
+from segue.model.identity import ResourceKey
 from segue.model.instants import rfc3339_us
 from segue.model.issues import Issue
 from segue.pipeline.faults import described
@@ -170,10 +171,18 @@ def _read(context: Context, entry: Entry) -> dict[str, Any]:
             return bundles.response_entry("200 OK", resource=found)
         if not entry.type:
             raise fhir_error("not-found", "not-supported", "there is nothing at that URL")
-        if entry.id is None and not entry.rest:
-            strict = context.prefer.strict
-            query = search.parse(reader, entry.type, entry.query, context.root, strict=strict)
-            text = search.search(reader, query, context.root, definitions)
+        within = entry.id is not None and entry.rest in context.types
+        if within or (entry.id is None and not entry.rest):
+            compartment = ResourceKey(entry.type, entry.id or "") if within else None
+            query = search.parse(
+                reader,
+                entry.rest or entry.type,
+                entry.query,
+                context.root,
+                strict=context.prefer.strict,
+                compartment=compartment,
+            )
+            text = search.search(reader, query, context.root, definitions, compartment)
             return bundles.response_entry("200 OK", resource=loads(text))
         if entry.rest:
             before, _, number = entry.rest.partition("/")

@@ -90,7 +90,9 @@ def _entry(index: int, entry: dict[str, Any]) -> Entry:
         id_, rest = "", f"{id_}/{rest}".rstrip("/")
     operation = rest.startswith("$")
     if operation and method not in ("GET", "POST"):
-        raise fhir_error("incorrect", "not-supported", "an operation is asked by GET or POST", where)
+        raise fhir_error(
+            "incorrect", "not-supported", "an operation is asked by GET or POST", where
+        )
     needed = method in ("POST", "PUT", "PATCH") and not operation
     if needed and "resource" not in entry:
         raise fhir_error("incorrect", "required", f"{method} needs a resource", where)

@@ -3,10 +3,14 @@
 Source: https://hl7.org/fhir/R4/capabilitystatement.html
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Protocol
 
 from segue.fhir.patch import FORMATS
+from segue.fhir.profiles import shipped
+from segue.fhir.search.compartments import compartments
 from segue.fhir.search.parameters import parameters_of
 
 INTERACTIONS = (
@@ -21,6 +25,10 @@ INTERACTIONS = (
     "search-type",
 )
 """Interactions of every stored type."""
+
+
+Claim = Mapping[str, Mapping[str, list[str]]]
+"""Type to `interaction`, `search` and `operation`: the names that are required."""
 
 
 class Offered(Protocol):
@@ -52,6 +60,8 @@ def capability_statement(
     interactions: Iterable[str] = INTERACTIONS,
     system: Iterable[str] = ("transaction", "batch", "history-system"),
     operations: Iterable[Offered] = (),
+    profiles: Mapping[str, Iterable[str]] | None = None,
+    claims: Mapping[str, Claim] | None = None,
 ) -> dict[str, Any]:
     """The CapabilityStatement of a running server.
 
@@ -64,13 +74,19 @@ def capability_statement(
         interactions: what is offered for each type.
         system: what is offered for all types together.
         operations: what is offered as `$name`.
+        profiles: type to canonical URLs of profiles that writes are held to.
+        claims: statements of others to what they require; those that are fulfilled are
+            instantiated.
     """
     rest: dict[str, Any] = {"mode": "server"}
     if secured:
         rest["security"] = {"description": "Bearer token in the Authorization header"}
     offered = tuple(interactions)
     named = tuple(operations)
-    rest["resource"] = [_resource(type_, offered, named) for type_ in sorted(types)]
+    held = profiles or {}
+    rest["resource"] = [
+        _resource(type_, offered, named, sorted(held.get(type_, ()))) for type_ in sorted(types)
+    ]
     rest["interaction"] = [{"code": code} for code in system]
     rest["searchParam"] = [
         {"name": "_id", "type": "token"},
@@ -78,11 +94,17 @@ def capability_statement(
     ]
     if whole := [_operation(one) for one in named if one.offered("system")]:
         rest["operation"] = whole
+    rest["compartment"] = [
+        f"http://hl7.org/fhir/CompartmentDefinition/{name.lower()}" for name in compartments()
+    ]
+    fulfilled = [url for url, claim in (claims or {}).items() if _fulfilled(claim, rest)]
+    instantiated = {"instantiates": fulfilled} if fulfilled else {}
     return {
         "resourceType": "CapabilityStatement",
         "status": "active",
         "date": date,
         "kind": "instance",
+        **instantiated,
         "software": {"name": "Segue", "version": version},
         "implementation": {"description": "Segue", "url": base_url},
         "fhirVersion": "4.0.1",
@@ -97,8 +119,37 @@ def _operation(one: Offered) -> dict[str, Any]:
     return {**entry, "documentation": one.documentation} if one.documentation else entry
 
 
+@lru_cache(maxsize=1)
+def claims() -> dict[str, Claim]:
+    """Other statements that may be instantiated, to what they mark SHALL."""
+    text = (shipped() / "definitions" / "claims.json").read_text(encoding="utf-8")
+    found: dict[str, Claim] = json.loads(text)
+    return found
+
+
+_LISTS = {
+    "interaction": ("interaction", "code"),
+    "search": ("searchParam", "name"),
+    "operation": ("operation", "name"),
+}
+
+
+def _fulfilled(claim: Claim, rest: Mapping[str, Any]) -> bool:
+    """Whether all that a statement requires is among what is offered."""
+    offered = {one["type"]: one for one in rest["resource"]}
+    for type_, kinds in claim.items():
+        for kind, needed in kinds.items():
+            listed, name = _LISTS[kind]
+            if not set(needed) <= {one[name] for one in offered.get(type_, {}).get(listed, ())}:
+                return False
+    return True
+
+
 def _resource(
-    type_: str, offered: tuple[str, ...], operations: tuple[Offered, ...]
+    type_: str,
+    offered: tuple[str, ...],
+    operations: tuple[Offered, ...],
+    profiles: list[str],
 ) -> dict[str, Any]:
     known = parameters_of(type_)
     entry: dict[str, Any] = {
@@ -112,6 +163,8 @@ def _resource(
         "conditionalRead": "full-support",
         "conditionalDelete": "multiple",
     }
+    if profiles:
+        entry["supportedProfile"] = profiles
     includes = [f"{type_}:{p.code}" for p in known if p.kind == "reference"]
     if includes:
         entry["searchInclude"] = includes

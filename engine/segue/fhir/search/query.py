@@ -99,7 +99,7 @@ class _Parser:
             if name in _TRANSPORT:
                 continue
             if "\x00" in name or "\x00" in value:
-                raise _refused("", "a parameter holds a NUL character")
+                raise refused("", "a parameter holds a NUL character")
             if not value.strip():
                 self._ignore(name)
                 continue
