@@ -4,6 +4,7 @@ Precedence: command option > environment > file > default. Every fault is one li
 with file, line, path, what is wrong and what was probably meant.
 """
 
+import codecs
 import difflib
 import os
 import re
@@ -75,6 +76,7 @@ class SiteSettings:
     zone: ZoneInfo | None = None
     sends_as: tuple[str, ...] = ()
     control_id_reuse: str = "process"
+    charset_fallback: tuple[str, ...] = ("cp1252",)
     links_by: tuple[str, ...] = ("MR", "PI")
     practices: Mapping[str, str] = field(default_factory=dict)
     lag: timedelta = timedelta(hours=72)
@@ -91,11 +93,42 @@ class TlsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientTlsSettings:
+    """TLS of an mllp destination: who is trusted, and what proves who we are."""
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptSettings:
+    """What a feed takes; None takes all. Anything else is answered AR."""
+
+    processing_ids: frozenset[str] | None = None
+    types: frozenset[str] | None = None
+    versions: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """Limits of a listener: silence, a frame's length and time, connections, answers."""
+
+    idle: timedelta = timedelta(minutes=10)
+    frame: timedelta = timedelta(seconds=30)
+    bytes: int = 16 * 1_048_576
+    connections: int = 500
+    answer: timedelta = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
 class FeedSettings:
     """A way in.
 
     Attributes:
         edits: of kind fhir: sites whose own resources it may change, `*` for all.
+        ack: when original mode is answered: durable, mapped or delivered.
+        replies: the destination of application acknowledgements of enhanced mode.
     """
 
     name: str
@@ -106,6 +139,9 @@ class FeedSettings:
     client: str | None = None
     ack: str = "durable"
     allow: tuple[str, ...] = ()
+    accept: AcceptSettings = AcceptSettings()
+    replies: str | None = None
+    limits: LimitSettings = LimitSettings()
     tls: TlsSettings | None = None
     history: bool = False
     part2: str | tuple[str, ...] = "none"
@@ -138,6 +174,7 @@ class DestinationSettings:
     bed_moves: bool = False
     timeout: timedelta = timedelta(seconds=10)
     retry: RetrySettings = RetrySettings()
+    tls: ClientTlsSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +400,15 @@ class _Reader:
             name: self.destination(node, name, sites)
             for name, node in self.mapping(top.get("destinations"), "destinations", None).items()
         }
+        for feed in feeds.values():
+            if feed.replies is None:
+                continue
+            here = f"feeds.{feed.name}.replies"
+            if feed.replies not in destinations:
+                hint = did_you_mean(feed.replies, destinations)
+                self.problem(top["feeds"], here, f"no destination {feed.replies!r}.{hint}")
+            elif destinations[feed.replies].kind != "mllp":
+                self.problem(top["feeds"], here, "acknowledgements go to a destination of mllp")
         for site in sites.values():
             for practice, name in site.practices.items():
                 if name not in destinations:
@@ -402,7 +448,7 @@ class _Reader:
             node,
             here,
             ("name", "authority", "system", "zone", "sends_as", "control_id_reuse", "links_by",
-             "practices", "lag", "a37_unmerges"),
+             "practices", "lag", "a37_unmerges", "charset_fallback"),
         )  # fmt: skip
 
         def has(key: str, read: Callable[..., Any], default: Any, *more: str) -> Any:
@@ -421,6 +467,7 @@ class _Reader:
             control_id_reuse=has(
                 "control_id_reuse", self.choice, "process", "process", "quarantine"
             ),
+            charset_fallback=has("charset_fallback", self.codecs, ("cp1252",)),
             links_by=has("links_by", self.strings, ("MR", "PI")),
             practices=has("practices", self.pairs, {}),
             lag=has("lag", self.duration, timedelta(hours=72)),
@@ -448,7 +495,7 @@ class _Reader:
             node,
             here,
             ("kind", "listen", "path", "client", "site", "ack", "allow", "tls", "history", "part2",
-             "edits"),
+             "edits", "accept", "replies", "limits"),
         )  # fmt: skip
 
         def has(key: str, read: Callable[..., Any], default: Any, *more: str) -> Any:
@@ -482,7 +529,10 @@ class _Reader:
             listen=has("listen", self.address, None),
             path=has("path", self.place, None),
             client=has("client", self.text, None),
-            ack=has("ack", self.choice, "durable", "durable"),
+            ack=has("ack", self.choice, "durable", "durable", "mapped", "delivered"),
+            accept=self.accept(keys.get("accept"), f"{here}.accept"),
+            replies=has("replies", self.optional, None),
+            limits=self.limits(keys.get("limits"), f"{here}.limits"),
             allow=has("allow", self.strings, ()),
             tls=tls,
             history=has("history", self.boolean, False),
@@ -500,6 +550,45 @@ class _Reader:
                 self.problem(keys["edits"], f"{here}.edits", text)
         return names
 
+    def client_tls(self, node: Any, here: str) -> ClientTlsSettings | None:
+        keys = self.mapping(node, here, ("ca", "cert", "key"))
+        files = {k: self.place(v, f"{here}.{k}") for k, v in keys.items()}
+        if ("cert" in files) != ("key" in files):
+            self.problem(node, here, "cert and key belong together")
+        return ClientTlsSettings(**files)
+
+    def accept(self, node: Any, here: str) -> AcceptSettings:
+        keys = self.mapping(node, here, ("processing_ids", "types", "versions"))
+        values = {k: frozenset(self.strings(v, f"{here}.{k}")) for k, v in keys.items()}
+        for item in values.get("types", ()):
+            if not re.fullmatch(r"[A-Z]{3}(\^[A-Z][A-Z0-9]{2})?", item):
+                self.problem(keys["types"], f"{here}.types", f"{item!r}: write ADT or ORU^R01")
+        return AcceptSettings(**values)
+
+    def limits(self, node: Any, here: str) -> LimitSettings:
+        keys = self.mapping(node, here, ("idle", "frame", "bytes", "connections", "answer"))
+        values: dict[str, Any] = {
+            k: self.duration(v, f"{here}.{k}")
+            for k, v in keys.items()
+            if k in ("idle", "frame", "answer")
+        }
+        if "bytes" in keys:
+            values["bytes"] = self.integer(keys["bytes"], f"{here}.bytes", 1_000, 1 << 30)
+        if "connections" in keys:
+            values["connections"] = self.integer(
+                keys["connections"], f"{here}.connections", 1, 100_000
+            )
+        return LimitSettings(**values)
+
+    def codecs(self, node: Any, path: str) -> tuple[str, ...]:
+        names = self.strings(node, path)
+        for name in names:
+            try:
+                codecs.lookup(name)
+            except LookupError:
+                self.problem(node, path, f"{name!r} is no character set, such as cp1252")
+        return names
+
     def destination(
         self, node: Any, name: str, sites: Mapping[str, SiteSettings]
     ) -> DestinationSettings:
@@ -508,7 +597,7 @@ class _Reader:
             node,
             here,
             ("kind", "url", "address", "site", "send", "headers", "bundle", "receipt",
-             "bed_moves", "timeout", "retry"),
+             "bed_moves", "timeout", "retry", "tls"),
         )  # fmt: skip
 
         def has(key: str, read: Callable[..., Any], default: Any, *more: str) -> Any:
@@ -566,6 +655,7 @@ class _Reader:
             bed_moves=has("bed_moves", self.boolean, False),
             timeout=has("timeout", self.duration, timedelta(seconds=10)),
             retry=retry,
+            tls=self.client_tls(keys["tls"], f"{here}.tls") if "tls" in keys else None,
         )
 
     def from_environment(self, values: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

@@ -30,13 +30,17 @@ sites:
     control_id_reuse: process
     links_by: [MR, PI]
     practices: {PCPB: pcpb}
+    charset_fallback: [cp1250, latin-1]
     lag: 72h
 feeds:
   hospa-adt:
     kind: mllp
     listen: 127.0.0.1:2575
     site: hospa
-    ack: durable
+    ack: delivered
+    replies: lab
+    accept: {processing_ids: [P, T], types: [ADT, ORU^R01], versions: ["2.5.1"]}
+    limits: {idle: 5m, frame: 10s, bytes: 100000, connections: 10, answer: 20s}
     allow: [127.0.0.0/8]
     tls: null
     history: false
@@ -58,6 +62,7 @@ destinations:
     address: 127.0.0.1:2601
     site: lab
     send: [adt, careplan]
+    tls: {ca: ca.pem, cert: c.pem, key: k.pem}
 """
 
 
@@ -98,16 +103,16 @@ def test_without_a_file_there_is_one_site_with_an_mllp_and_an_http_feed() -> Non
 
 
 def test_an_unknown_key_names_its_line_and_what_was_meant(tmp_path: Path) -> None:
-    text = WHOLE.replace("    ack: durable", "    ackk: durable")
+    text = WHOLE.replace("    ack: delivered", "    ackk: durable")
     assert problems(tmp_path, text, PCPB_TOKEN="x") == [
-        "segue.yaml:29  feeds.hospa-adt.ackk: unknown key. Did you mean 'ack'?"
+        "segue.yaml:30  feeds.hospa-adt.ackk: unknown key. Did you mean 'ack'?"
     ]
 
 
 def test_a_missing_site_is_one_clear_line(tmp_path: Path) -> None:
     text = WHOLE.replace("    site: hospa\n", "    site: hospaa\n")
     assert problems(tmp_path, text, PCPB_TOKEN="x") == [
-        "segue.yaml:28  feeds.hospa-adt.site: no site 'hospaa'. Did you mean 'hospa'?"
+        "segue.yaml:29  feeds.hospa-adt.site: no site 'hospaa'. Did you mean 'hospa'?"
     ]
 
 
@@ -124,6 +129,12 @@ def test_a_missing_site_is_one_clear_line(tmp_path: Path) -> None:
         ("  hospa-adt:", "  Hospa_ADT:", "a name is lower case"),
         ("${PCPB_TOKEN}", "${NO_TOKEN}", "the environment has no NO_TOKEN"),
         ("send: [adt, careplan]", "send: [Task]", "mllp sends adt, careplan"),
+        ("replies: lab", "replies: labb", "no destination 'labb'. Did you mean 'lab'?"),
+        ("replies: lab", "replies: pcpb", "acknowledgements go to a destination of mllp"),
+        ("types: [ADT, ORU^R01]", "types: [A1]", "write ADT or ORU^R01"),
+        ("[cp1250, latin-1]", "[klingon]", "'klingon' is no character set"),
+        ("cert: c.pem, key: k.pem", "cert: c.pem", "cert and key belong together"),
+        ("bytes: 100000", "bytes: 1", "feeds.hospa-adt.limits.bytes"),
     ],
 )
 def test_a_wrong_value_says_what_was_expected(

@@ -15,11 +15,12 @@ from segue.mapping.context import SiteRules
 from segue.mapping.load import MappingSet
 from segue.model.instants import NewId
 from segue.pipeline import parts as pulses
+from segue.pipeline.acceptance import DEFAULT, FeedPolicy
 from segue.pipeline.clock import DomainClock, SharedClock, SystemClock
 from segue.pipeline.engine import FeedRules, Hub
 from segue.pipeline.routes import Route
 from segue.pipeline.stages import Stages
-from segue.settings import Settings
+from segue.settings import FeedSettings, Settings
 from segue.store.database import DataDirectoryInUseError, DataDirectoryLock, is_postgres
 from segue.store.inbox import Inbox
 from segue.store.journal import Journal
@@ -266,6 +267,27 @@ def routes(settings: Settings) -> list[Route]:
     ]
 
 
+def charset_fallback(settings: Settings, feed: FeedSettings) -> tuple[str, ...]:
+    """The character sets of a feed's site that are tried where MSH-18 does not hold."""
+    return settings.sites[feed.site].charset_fallback
+
+
+def policies(settings: Settings) -> dict[str, FeedPolicy]:
+    """What each feed takes and when it answers, as intake sees it."""
+    found = {
+        feed.name: FeedPolicy(
+            feed.ack,  # type: ignore[arg-type]
+            feed.accept.processing_ids,
+            feed.accept.types,
+            feed.accept.versions,
+            charset_fallback(settings, feed),
+            feed.limits.answer.total_seconds(),
+        )
+        for feed in settings.feeds.values()
+    }
+    return {name: policy for name, policy in found.items() if policy != DEFAULT}
+
+
 def new_id() -> str:
     """A random id."""
     return str(uuid.uuid4())  # noqa: TID251
@@ -295,6 +317,8 @@ def build_hub(settings: Settings, found: Opened, new: NewId = new_id) -> Hub:
                 feed.name,
                 feed.history,
                 feed.part2 if isinstance(feed.part2, str) else frozenset(feed.part2),  # type: ignore[arg-type]
+                charset_fallback(settings, feed),
+                feed.replies or "",
             )
             for feed in settings.feeds.values()
         },

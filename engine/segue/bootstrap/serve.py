@@ -8,6 +8,7 @@ import asyncio
 import gc
 import os
 import select
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -25,12 +26,13 @@ from segue.bootstrap import (
     build_matcher,
     clock_of,
     open_parts,
+    policies,
     run_directory,
     shared,
 )
 from segue.pipeline.parts import Pulse
 from segue.pipeline.ports import Destination
-from segue.settings import Settings
+from segue.settings import ClientTlsSettings, Settings
 from segue.store.database import Checkpoints
 
 BEAT_SECONDS = 1.0
@@ -154,9 +156,12 @@ async def _front(settings: Settings, found: Opened, part: str, stop: threading.E
     from segue.api.authentication import Voice, read_tokens
     from segue.api.engine import Engine
     from segue.api.fhir import FhirFace
+    from segue.hl7v2.times import dtm
+    from segue.pipeline.answers import mapping_judge
     from segue.pipeline.metrics import PrometheusMetrics
     from segue.pipeline.receive import IntakeSite, Receiver
     from segue.pipeline.timers import fire_due
+    from segue.pipeline.waiting import Waiting
 
     registry = CollectorRegistry()
     hub = build_hub(settings, found)
@@ -173,6 +178,9 @@ async def _front(settings: Settings, found: Opened, part: str, stop: threading.E
             )
             for site in settings.sites.values()
         ],
+        policies=policies(settings),
+        judge=mapping_judge(hub),
+        waiting=Waiting(found.inbox.fates, lambda: dtm(hub.now())),
         metrics=PrometheusMetrics(registry),
     )
     sources: list[Any] = []
@@ -182,7 +190,15 @@ async def _front(settings: Settings, found: Opened, part: str, stop: threading.E
             if feed.tls is not None:
                 tls = TlsConfig(feed.tls.cert, feed.tls.key, feed.tls.client_ca)
             config = MllpListenerConfig(
-                feed.name, feed.listen.host, feed.listen.port, feed.allow, tls
+                feed.name,
+                feed.listen.host,
+                feed.listen.port,
+                feed.allow,
+                tls,
+                idle_timeout=feed.limits.idle,
+                frame_timeout=feed.limits.frame,
+                max_frame_bytes=feed.limits.bytes,
+                max_connections=feed.limits.connections,
             )
             sources.append(MllpListener(config, receiver, found.clock))
         elif feed.kind == "folder" and feed.path is not None:
@@ -323,7 +339,13 @@ async def _send(settings: Settings, found: Opened, part: str, stop: threading.Ev
         else:
             assert one.address is not None
             destination = Mllp(
-                MllpConfig(one.name, one.address.host, one.address.port, timeout=one.timeout),
+                MllpConfig(
+                    one.name,
+                    one.address.host,
+                    one.address.port,
+                    timeout=one.timeout,
+                    tls=_client_tls(one.tls) if one.tls is not None else None,
+                ),
                 found.clock,
             )
         retry = one.retry
@@ -359,6 +381,13 @@ async def _send(settings: Settings, found: Opened, part: str, stop: threading.Ev
         await running
         await asyncio.to_thread(found.outbox.release)
     return 0
+
+
+def _client_tls(settings: ClientTlsSettings) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=settings.ca)
+    if settings.cert is not None:
+        context.load_cert_chain(settings.cert, settings.key)
+    return context
 
 
 def _samples(registry: CollectorRegistry) -> dict[str, float]:

@@ -7,6 +7,7 @@ Source: HL7 v2.5.1 sections 2.9 (processing rules), 2.15.1 (ACK), 2.15.5 (ERR),
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
+from segue.hl7v2.batch import Batch
 from segue.hl7v2.escapes import escape
 from segue.hl7v2.events import version_number
 from segue.hl7v2.message import Message
@@ -102,6 +103,7 @@ def ack(
     now: Moment | str,
     text: str | None = None,
     errors: Sequence[AckError] = (),
+    accept: str = "",
 ) -> bytes:
     r"""Make the answer to a message, in the sender's separators, version and charset.
 
@@ -111,7 +113,9 @@ def ack(
         control_id: MSH-10 of the answer itself.
         now: MSH-7; a text is taken as DTM.
         text: MSA-3; no patient data.
-        errors: up to v2.4 repetitions of one ERR-1, from v2.5 an ERR each.
+        errors: up to v2.4 repetitions of one ERR-1, which has no room for warnings;
+            from v2.5 an ERR each.
+        accept: MSH-15 of the answer itself, where it is sent as a message of its own.
 
     >>> from segue.hl7v2.peek import peek
     >>> seen = peek(b"MSH|^~\\&|ADT1|HOSPA|HUB|X|2026||ADT^A01|7|P|2.5.1\r")
@@ -146,11 +150,13 @@ def ack(
         header[11] or "P",
         header[12] or "2.5.1",
     ]
-    if header[18]:
-        fields += ["", "", "", "", "", header[18]]
+    if header[18] or accept:
+        fields += ["", "", accept, "NE" if accept else "", "", header[18]]
     segments = [mark.join(fields)]
     said = escape(text, separators) if text else ""
     segments.append(mark.join(["MSA", code, header[10], *([said] if said else [])]))
+    if number and number < (2, 5):
+        errors = [error for error in errors if error.severity == "E"]
     if errors and number and number < (2, 5):
         below = separators.subcomponent
         segments.append(
@@ -179,6 +185,39 @@ def ack(
                 line += ["", "", "", escape(error.text, separators)]
             segments.append(mark.join(line))
     return ("\r".join(segments) + "\r").encode(charset, "replace")
+
+
+def batch_ack(batch: Batch, acks: Sequence[bytes], *, now: str) -> bytes:
+    r"""Answer a batch with a batch: the acknowledgements of its messages, in its envelope.
+
+    BTS-2 says what was wrong with the batch itself. Without any acknowledgement, as all
+    senders asked for none, there is no answer.
+
+    >>> from segue.hl7v2.batch import split
+    >>> batch = split(b"BHS|^~\\&|ADT|HOSPA|HUB||2026||||B7\rMSH|^~\\&|A\rBTS|2\r")
+    >>> answer = batch_ack(batch, [b"MSH|^~\\&|HUB\rMSA|AA|1\r"], now="2026")
+    >>> answer.decode().split("\r")  # doctest: +NORMALIZE_WHITESPACE
+    ['BHS|^~\\&|HUB||ADT|HOSPA|2026|||||B7', 'MSH|^~\\&|HUB', 'MSA|AA|1',
+     'BTS|1|A batch or file trailer counts otherwise than its content.', '']
+
+    Source: HL7 v2.5.1 section 2.10.3 (batch acknowledgment).
+    """
+    acks = [one for one in acks if one]
+    if not acks:
+        return b""
+    header = batch.header.decode("latin-1").rstrip()
+    mark = header[3:4] or STANDARD.field
+    fields = header.split(mark) + [""] * 12
+    marks = fields[1] or STANDARD.encoding_characters
+    said = [marks, *fields[4:6], *fields[2:4], now, "", "", "", "", fields[10]]
+    texts = list(dict.fromkeys(issue.text for issue in batch.issues))
+    lines = [mark.join(["BHS", *said]).rstrip(mark)]
+    end = [mark.join(["BTS", str(len(acks)), *([" ".join(texts)] if texts else [])])]
+    if batch.file:
+        lines.insert(0, mark.join(["FHS", *said[:6]]).rstrip(mark))
+        end.append(mark.join(["FTS", "1"]))
+    before, after = ("".join(f"{line}\r" for line in part) for part in (lines, end))
+    return b"".join([before.encode("latin-1"), *acks, after.encode("latin-1")])
 
 
 def conditions(message: Message | Peek) -> Conditions:

@@ -25,12 +25,15 @@ class Batch:
         issues: where counts are wrong, or headers and trailers do not match.
         batches: how many BHS there are.
         enclosed: whether there is any batch segment.
+        header: the first BHS, else FHS; file: whether there is an FHS.
     """
 
     messages: list[bytes]
     issues: list[Issue] = field(default_factory=list)
     batches: int = 0
     enclosed: bool = False
+    header: bytes = b""
+    file: bool = False
 
 
 def split(raw: bytes) -> Batch:
@@ -57,6 +60,10 @@ def split(raw: bytes) -> Batch:
         if name != b"MSH" and len(segment.splitlines()) > 1:
             _warn(batch, "batch-stray", name.decode())
         so_far = len(batch.messages)
+        if name in (b"FHS", b"BHS"):
+            batch.file |= name == b"FHS"
+            if batch.header[:3] != b"BHS":
+                batch.header = segment
         match name:
             case b"MSH":
                 batch.messages.append(segment)

@@ -3,9 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-Form = Literal["fhir", "adt", "careplan", "alert"]
+Form = Literal["fhir", "adt", "careplan", "alert", "ack"]
 """`fhir`: a resource version; `adt`: the message forwarded; `careplan`: MDM^T02; `alert`:
-the notification of what a version of an Encounter tells."""
+the notification of what a version of an Encounter tells; `ack`: the application
+acknowledgement of a message."""
+
+OF_ENTRIES = frozenset({"adt", "ack"})
+"""Forms of what belongs to a journal entry and not to a resource."""
 
 Category = Literal["unreachable", "timeout", "refused", "unauthorised", "conflict", "protocol"]
 
@@ -18,8 +22,8 @@ class Delivery:
         destination: name of the destination.
         lane: pk of the person; order is kept per (destination, lane).
         form: what is sent.
-        what: `Task/9c…`, or the journal entry id for `adt`.
-        version: version number of the resource; 0 for `adt`.
+        what: `Task/9c…`, or the journal entry id for `adt` and `ack`.
+        version: version number of the resource; 0 for `adt` and `ack`.
         cause: journal entry id or statement reference.
         after: lanes whose deliveries of earlier commits must be over first: those of
             persons that were merged into this one, or parted from it.

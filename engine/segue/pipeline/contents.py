@@ -2,7 +2,8 @@
 
 A `fhir` delivery carries the version that it names; an `adt` one the bytes as they came;
 a `careplan` one the plan with the Tasks as they are now, rendered for HL7 v2; an `alert`
-one the message that tells what a version of an Encounter changed.
+one the message that tells what a version of an Encounter changed; an `ack` one what became
+of a message.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -10,8 +11,11 @@ from typing import Any
 
 from segue.care.parties import HUB_REFERENCE
 from segue.fhir.canonical import dumps, loads
-from segue.model.deliveries import QueuedDelivery
+from segue.hl7v2.times import dtm
+from segue.model.deliveries import OF_ENTRIES, QueuedDelivery
 from segue.model.identity import ResourceKey
+from segue.model.messages import InboxEntry
+from segue.pipeline.answers import reply
 from segue.pipeline.notices import event_of, named_by, notice
 from segue.pipeline.render import care_plan_message
 from segue.store.journal import Journal
@@ -41,13 +45,12 @@ class Contents:
         """
         bodies: list[str | bytes] = [""] * len(deliveries)
         resources: dict[tuple[ResourceKey, int], str] = {}
-        messages: dict[int, bytes] = {}
-        wanted = {_version(one) for one in deliveries if one.delivery.form != "adt"}
+        messages: dict[int, InboxEntry] = {}
+        wanted = {_version(one) for one in deliveries if one.delivery.form not in OF_ENTRIES}
         wanted |= {_before(one) for one in deliveries if one.delivery.form == "alert"}
-        entries = [int(one.delivery.what) for one in deliveries if one.delivery.form == "adt"]
+        entries = {int(d.what) for one in deliveries if (d := one.delivery).form in OF_ENTRIES}
         if entries:
-            found = self._journal.get_many(sorted(set(entries)))
-            messages = {entry.id: entry.raw.body for entry in found}
+            messages = {entry.id: entry for entry in self._journal.get_many(sorted(entries))}
         if wanted:
             with self._store.read() as reader:
                 for version in reader.versions(wanted):
@@ -60,10 +63,17 @@ class Contents:
                         bodies[place] = _notice(reader, one, before, resources[_version(one)])
         for place, one in enumerate(deliveries):
             if one.delivery.form == "adt":
-                bodies[place] = messages[int(one.delivery.what)]
+                bodies[place] = messages[int(one.delivery.what)].raw.body
+            elif one.delivery.form == "ack":
+                bodies[place] = self._reply(messages[int(one.delivery.what)], one)
             elif one.delivery.form == "fhir":
                 bodies[place] = noticed(resources[_version(one)], one.delivery.notice)
         return bodies
+
+    def _reply(self, entry: InboxEntry, queued: QueuedDelivery) -> bytes:
+        with self._store.read() as reader:
+            issues = reader.issues_of([entry.id]).get(entry.id, [])
+        return reply(entry, issues, control_id=message_id(queued), now=dtm(queued.created))
 
     def resources(self, references: Collection[str]) -> dict[str, Mapping[str, Any]]:
         """Current resources by reference; without those that do not exist."""

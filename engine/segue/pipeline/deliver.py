@@ -23,6 +23,7 @@ import structlog
 from tenacity import RetryCallState, Retrying, wait_random_exponential
 
 from segue.model.deliveries import (
+    OF_ENTRIES,
     Outcome,
     Parcel,
     QueuedDelivery,
@@ -383,7 +384,7 @@ class Sender:
         self._failing_since.pop(one.queued.id, None)
         self.sent += 1
         delivery = one.queued.delivery
-        if self._records is not None and delivery.form != "adt":
+        if self._records is not None and delivery.form not in OF_ENTRIES:
             class_code, type_code = self._codes_of(body) if self._codes_of else (None, None)
             self._notes.append(
                 ReceiptNote(

@@ -27,11 +27,15 @@ class FeedRules:
     Attributes:
         history: it only fills the index: no tasks, no deliveries.
         part2: `all`, `none`, or the points of care under 42 CFR Part 2.
+        charset_fallback: Python codecs to try where MSH-18 does not hold.
+        replies: the destination of application acknowledgements, "" for none.
     """
 
     name: str
     history: bool = False
     part2: Literal["all", "none"] | frozenset[str] = "none"
+    charset_fallback: tuple[str, ...] = ("cp1252",)
+    replies: str = ""
 
 
 NUMBERS = 500
@@ -87,6 +91,10 @@ class Hub:
                 return self.numbers.pop()
             except IndexError:
                 self.numbers += self.store.new_pk(NUMBERS)[::-1]
+
+    def feed(self, name: str) -> FeedRules:
+        """The rules of a feed; of an unknown one, those of a feed without any."""
+        return self.feeds.get(name) or FeedRules(name)
 
     def site(self, name: str) -> SiteRules:
         """The rules of a site; of an unknown one, those of a site without any."""

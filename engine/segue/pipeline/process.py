@@ -7,15 +7,20 @@ cannot be used fails alone, with an issue, and never holds up what comes after i
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from segue.hl7v2.ack import conditions, wants
 from segue.hl7v2.errors import Hl7Error
 from segue.hl7v2.message import Message
 from segue.hl7v2.parse import parse
+from segue.hl7v2.peek import peek
 from segue.mapping.apply import apply
 from segue.mapping.context import Context, Mapped
 from segue.model.changes import Cause
+from segue.model.deliveries import Delivery
 from segue.model.issues import Issue
 from segue.model.messages import EntryState, InboxEntry
+from segue.pipeline.answers import code_of, errors_of
 from segue.pipeline.charts import Chart
 from segue.pipeline.compare import InvalidError
 from segue.pipeline.coordinate import coordinate_person
@@ -38,6 +43,13 @@ from segue.store.records import Committed, CursorMove, FactRow, RevisionConflict
 REUSED = "This control id came before from this sender, with another content."
 
 
+class Reply(NamedTuple):
+    """An application acknowledgement that is wanted: where it goes, and when (MSH-16)."""
+
+    destination: str
+    condition: str
+
+
 @dataclass(slots=True)
 class Reading:
     """An entry, parsed and mapped: all that needs no knowledge of what is stored.
@@ -45,6 +57,7 @@ class Reading:
     Attributes:
         mapped: None where the message could not be read.
         identities: of all persons that it speaks of.
+        reply: where an application acknowledgement goes, if its sender wants one.
     """
 
     entry: InboxEntry
@@ -52,6 +65,7 @@ class Reading:
     issues: list[Issue] = field(default_factory=list)
     identities: list[str] = field(default_factory=list)
     history: bool = False
+    reply: Reply | None = None
 
     @property
     def cause(self) -> Cause:
@@ -83,18 +97,18 @@ def read(hub: Hub, entries: Sequence[InboxEntry], *, release: bool = False) -> l
     hub.stages.batch(len(entries))
     hub.stages.start()
     # All of one kind of work before the next: it stays in the processor's caches.
-    parsed = [_parse(entry, release) for entry in entries]
+    parsed = [_parse(hub, entry, release) for entry in entries]
     hub.stages.end("parse")
     readings = [_map(hub, entry, found) for entry, found in zip(entries, parsed, strict=True)]
     hub.stages.end("map")
     return readings
 
 
-def _parse(entry: InboxEntry, release: bool) -> Message | Issue:
+def _parse(hub: Hub, entry: InboxEntry, release: bool) -> Message | Issue:
     if (held := entry.envelope.quarantined) is not None and not release:
         return Issue("error", "quarantined", "", held)
     try:
-        return parse(entry.raw.body)
+        return parse(entry.raw.body, hub.feed(entry.raw.feed).charset_fallback)
     except Hl7Error as error:
         return Issue("error", "unreadable", "MSH", str(error))
     except Exception as error:  # noqa: BLE001 - one message must not hold up the others
@@ -103,9 +117,10 @@ def _parse(entry: InboxEntry, release: bool) -> Message | Issue:
 
 def _map(hub: Hub, entry: InboxEntry, message: Message | Issue) -> Reading:
     raw, envelope = entry.raw, entry.envelope
-    feed = hub.feeds.get(raw.feed) or FeedRules(raw.feed)
+    feed = hub.feed(raw.feed)
+    reply = _reply_to(entry, feed) if feed.replies else None
     if isinstance(message, Issue):
-        return Reading(entry, None, [message], history=feed.history)
+        return Reading(entry, None, [message], history=feed.history, reply=reply)
     try:
         context = Context(
             hub.site(envelope.site),
@@ -118,15 +133,23 @@ def _map(hub: Hub, entry: InboxEntry, message: Message | Issue) -> Reading:
         )
         mapped = apply(hub.mapping_for(envelope.site), message, context)
     except Hl7Error as error:
-        return Reading(entry, None, [Issue("error", "unreadable", "MSH", str(error))])
+        unreadable = Issue("error", "unreadable", "MSH", str(error))
+        return Reading(entry, None, [unreadable], reply=reply)
     except Exception as error:  # noqa: BLE001 - one message must not hold up the others
-        return Reading(entry, None, [broken(error)])
+        return Reading(entry, None, [broken(error)], reply=reply)
     issues = [
         issue for issue in (*message.issues, *mapped.issues) if issue.severity != "information"
     ]
     if entry.reused:
         issues.append(Issue("warning", "control-id-reused", "MSH-10", REUSED))
-    return Reading(entry, mapped, issues, identities_of(mapped.facts), feed.history)
+    return Reading(entry, mapped, issues, identities_of(mapped.facts), feed.history, reply)
+
+
+def _reply_to(entry: InboxEntry, feed: FeedRules) -> Reply | None:
+    asked = conditions(peek(entry.raw.body, feed.charset_fallback))
+    if not asked.enhanced or asked.application == "NE":
+        return None
+    return Reply(feed.replies, asked.application)
 
 
 def process(hub: Hub, entries: Sequence[InboxEntry], moves: Sequence[CursorMove] = ()) -> Outcome:
@@ -158,7 +181,8 @@ def process(hub: Hub, entries: Sequence[InboxEntry], moves: Sequence[CursorMove]
             hub.charts.clear()
             if is_outage(error):
                 raise
-            failed = Reading(reading.entry, None, [*reading.issues, broken(error)])
+            issues = [*reading.issues, broken(error)]
+            failed = Reading(reading.entry, None, issues, reply=reading.reply)
             states |= commit(hub, [failed], ()).states
     return Outcome(transact(hub, lambda _: None, moves), states)
 
@@ -206,6 +230,18 @@ def fold_readings(draft: Draft, readings: Sequence[Reading], *, replay: bool = F
             _fail(draft, reading, error.issues)
         except Exception as error:  # noqa: BLE001 - one entry must not hold up the others
             _fail(draft, reading, [broken(error)])
+        if reading.reply is not None and not replay:
+            _answer(draft, reading, reading.reply)
+
+
+def _answer(draft: Draft, reading: Reading, reply: Reply) -> None:
+    """Queue the application acknowledgement of a reading's step, if it is wanted."""
+    step = next(step for step in reversed(draft.steps) if step.cause == reading.cause)
+    if wants(reply.condition, success=code_of(errors_of(step.issues)) == "AA"):
+        number = str(reading.entry.id)
+        # Lanes below zero are nobody's; answers keep the order of their patients' messages.
+        lane = -1 - reading.entry.envelope.lane
+        step.deliveries.append(Delivery(reply.destination, lane, "ack", number, 0, number))
 
 
 def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> None:

@@ -15,7 +15,7 @@ from itertools import groupby
 from segue.care.view import DeliveryReceipt
 from segue.fhir.canonical import canonical_state, content_hash, loads
 from segue.model.changes import Cause
-from segue.model.deliveries import Delivery
+from segue.model.deliveries import OF_ENTRIES, Delivery
 from segue.model.instants import instant_of, microseconds
 from segue.pipeline import owned
 from segue.pipeline.addresses import Addresses
@@ -380,13 +380,18 @@ def _queue(hub: Hub, waiting: Sequence[Delivery]) -> int:
 
     def compute(draft: Draft) -> None:
         queued.clear()
-        heads = draft.reader.heads({parse_key(one.what) for one in waiting if one.form != "adt"})
+        heads = draft.reader.heads(
+            {parse_key(one.what) for one in waiting if one.form not in OF_ENTRIES}
+        )
         entries = {int(one.what) for one in waiting if one.form == "adt"}
         said = {str(row.entry): row.identity for row in draft.reader.facts_of_entries(entries)}
         draft.load(said.values())
         for one in dict.fromkeys(
             replace(one, version=0, cause="rebuild", after=()) for one in waiting
         ):
+            if one.form == "ack":
+                queued.append(one)
+                continue
             if one.form == "adt":
                 chart = draft.person(said.get(one.what, ""))
                 queued.append(replace(one, lane=chart.pk if chart else one.lane))

@@ -7,7 +7,9 @@ fsync, a thousand wait for one fsync together.
 
 What intake can see decides the answer: a message with a header is accepted (AA, also a
 quarantined one), what has none or is not taken by policy is rejected (AR). What mapping
-finds later never changes it. Source: HL7 v2.5.1 ch. 2.9; docs/architecture.md, "Intake".
+finds later never changes it, but for feeds that are answered when `mapped` or `delivered`
+(`segue.pipeline.acceptance`). An acknowledgement that comes in is not acknowledged.
+Source: HL7 v2.5.1 ch. 2.9; docs/architecture.md, "Intake".
 """
 
 import hashlib
@@ -24,10 +26,18 @@ from segue.hl7v2.ack import AckCode, AckError, ack, conditions, wants
 from segue.hl7v2.peek import Peek, peek
 from segue.model.instants import instant_of
 from segue.model.messages import Envelope, RawMessage
+from segue.pipeline.acceptance import DEFAULT, FeedPolicy, refusal
+from segue.pipeline.answers import Judge, code_of
 from segue.pipeline.faults import described
 from segue.pipeline.metrics import Metrics, NoMetrics
 from segue.pipeline.ports import AnswerSink, Journal
+from segue.pipeline.waiting import Held, Waiting
 from segue.store.records import Appended, EntryFilter, NewEntry
+
+Verdict = Literal["A", "E", "R"]
+_ORIGINAL: Mapping[Verdict, AckCode] = {"A": "AA", "E": "AE", "R": "AR"}
+_ANSWERS = frozenset({"ACK", "MCF"})
+"""Message types that answer others; an answer to an answer would have no end."""
 
 LANES = 64
 BATCH = 1000
@@ -50,7 +60,6 @@ class IntakeSite:
         sends_as: values of MSH-4 that mean this site.
         links_by: identifier types that identify a person; they choose the lane.
         control_id_reuse: whether a used MSH-10 with other bytes is processed or held.
-        processing_ids: MSH-11 that are taken; None takes all.
     """
 
     name: str
@@ -58,7 +67,6 @@ class IntakeSite:
     sends_as: tuple[str, ...] = ()
     links_by: tuple[str, ...] = ("MR", "PI")
     control_id_reuse: Literal["process", "quarantine"] = "process"
-    processing_ids: frozenset[str] | None = None
 
 
 class NotDurable(Exception):  # noqa: N818 - reads as what happened
@@ -82,6 +90,9 @@ class Receiver:
         feeds: Mapping[str, str],
         sites: Iterable[IntakeSite],
         *,
+        policies: Mapping[str, FeedPolicy] | None = None,
+        judge: Judge | None = None,
+        waiting: Waiting | None = None,
         metrics: Metrics | None = None,
     ) -> None:
         """Take the parts and start the writer.
@@ -90,6 +101,9 @@ class Receiver:
             journal: where messages become durable.
             feeds: feed to the site that it stands for.
             sites: all sites.
+            policies: of feeds that have one.
+            judge: maps messages of feeds that are answered when `mapped`.
+            waiting: holds the answers of feeds that are answered when `delivered`.
             metrics: where figures go.
         """
         self._journal = journal
@@ -98,6 +112,9 @@ class Receiver:
         self._facilities = {
             facility: site for site in self._sites.values() for facility in site.sends_as
         }
+        self._policies = policies or {}
+        self._judge_mapping = judge
+        self._held = waiting
         self._metrics = metrics or NoMetrics()
         self._queue: SimpleQueue[_Submission | None] = SimpleQueue()
         self._closing = Event()
@@ -136,6 +153,8 @@ class Receiver:
         self._closing.set()
         self._queue.put(None)
         self._writer.join()
+        if self._held is not None:
+            self._held.close()
 
     # --- the writer's thread ---------------------------------------------------------------
 
@@ -162,12 +181,13 @@ class Receiver:
                     self._take(batch)
                 except Exception as error:  # noqa: BLE001 - the writer must live on
                     log.error("messages.not-durable", count=len(batch), **described(error))  # noqa: TRY400
-                    self._answer(batch, [None] * len(batch))
+                    self._answer(batch, [None] * len(batch), [0] * len(batch))
 
     def _take(self, batch: Sequence[_Submission]) -> None:
         begin, cpu = time.perf_counter(), time.thread_time()
         stamp = ""
         answers: list[bytes | None] = [None] * len(batch)
+        numbers: list[int] = [0] * len(batch)
         entries: list[NewEntry] = []
         places: list[int] = []
         tally: dict[tuple[str, str], int] = {}
@@ -188,6 +208,9 @@ class Receiver:
                     _count(tally, entry.raw.feed, "none")
                     continue
                 answers[place] = verdict.ack
+                # A commit acknowledgement, or none, waits for nothing.
+                if verdict.ack and entry.ack_code.startswith("A"):
+                    numbers[place] = verdict.entry
                 code = "duplicate" if verdict.duplicate else entry.ack_code
                 _count(tally, entry.raw.feed, code)
                 if verdict.reused:
@@ -195,7 +218,7 @@ class Receiver:
             self.commits += 1
             self.entries += len(entries)
             self._metrics.committed(len(entries), time.perf_counter() - begin)
-        self._answer(batch, answers)
+        self._answer(batch, answers, numbers)
         for (feed, code), count in tally.items():
             self._metrics.received(feed, code, count)
         self._metrics.waiting(self.waiting)
@@ -217,9 +240,16 @@ class Receiver:
             verdicts.append(verdict)
         return verdicts
 
-    def _answer(self, batch: Sequence[_Submission], answers: Sequence[bytes | None]) -> None:
+    def _answer(
+        self,
+        batch: Sequence[_Submission],
+        answers: Sequence[bytes | None],
+        numbers: Sequence[int],
+    ) -> None:
         by_sink: dict[AnswerSink, list[tuple[Any, bytes | None]]] = {}
-        for one, answer in zip(batch, answers, strict=True):
+        for one, answer, number in zip(batch, answers, numbers, strict=True):
+            if self._policies and self._hold(one, answer, number):
+                continue
             by_sink.setdefault(one.sink, []).append((one.ticket, answer))
         self._answered += len(batch)
         for sink, pairs in by_sink.items():
@@ -228,14 +258,31 @@ class Receiver:
             except Exception as error:  # noqa: BLE001 - one source must not harm another
                 log.error("answers.dropped", count=len(pairs), **described(error))  # noqa: TRY400
 
+    def _hold(self, one: _Submission, answer: bytes | None, number: int) -> bool:
+        """Whether an answer waits for deliveries; those of a connection keep their order."""
+        policy = self._policies.get(one.raw.feed, DEFAULT)
+        if policy.ack != "delivered" or self._held is None:
+            return False
+        until = time.monotonic() + policy.answer_within
+        self._held.hold(Held(one.sink, one.ticket, one.raw, number, answer, until))
+        return True
+
     def _judge(self, one: _Submission, stamp: str) -> tuple[str, NewEntry | bytes]:
         """The code of the answer, and the entry to store or the rejection to send."""
         raw = one.raw
-        seen = peek(raw.body)
+        policy = self._policies.get(raw.feed, DEFAULT)
+        seen = peek(raw.body, policy.charset_fallback)
         digest = hashlib.sha256(raw.body).hexdigest()
         site = self._facilities.get(seen.sender_facility) or self._feeds[raw.feed]
-        refusal = one.refusal or _refusal(seen, site)
-        code, wanted = _code(seen, "R" if refusal else "A")
+        refused = one.refusal or refusal(seen, policy)
+        errors = [refused] if refused else []
+        verdict: Verdict = "R" if refused else "A"
+        if not refused:
+            sent = envelope(seen, raw, digest, site)
+            if policy.ack == "mapped" and self._judge_mapping is not None:
+                errors = self._judge_mapping(raw, sent)
+                verdict = "E" if code_of(errors) == "AE" else "A"
+        code, wanted = _code(seen, verdict)
         answer = b""
         if wanted:
             # MSH-10 of the answer: as unique as the message, and the same if it is repeated.
@@ -244,12 +291,12 @@ class Receiver:
                 code,
                 control_id=digest[:16],
                 now=stamp,
-                text=refusal.text if refusal else None,
-                errors=(refusal,) if refusal else (),
+                text=refused.text if refused else None,
+                errors=errors if code[0] == "A" or refused else (),
             )
-        if refusal:
+        if refused:
             return code, answer
-        return code, NewEntry(raw, envelope(seen, raw, digest, site), answer, code)
+        return code, NewEntry(raw, sent, answer, code)
 
     def _quarantine_reused(self, entries: list[NewEntry]) -> list[NewEntry]:
         """Hold back what reuses a control id, at sites that want that."""
@@ -305,25 +352,20 @@ def lane(seen: Peek, feed: str, site: IntakeSite) -> int:
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") % LANES
 
 
-def _refusal(seen: Peek, site: IntakeSite) -> AckError | None:
-    if not seen.readable:
-        return AckError("100", "MSH^1", "No MSH segment was found.")
-    if site.processing_ids is not None and seen.processing_id not in site.processing_ids:
-        return AckError("202", "MSH^1^11", "This processing id is not taken here.")
-    return None
-
-
-def _code(seen: Peek, verdict: Literal["A", "R"]) -> tuple[AckCode, bool]:
+def _code(seen: Peek, verdict: Verdict) -> tuple[AckCode, bool]:
     """MSA-1, and whether the sender wants it (MSH-15, MSH-16)."""
-    original: AckCode = "AA" if verdict == "A" else "AR"
+    original = _ORIGINAL[verdict]
     if len(seen.header) <= 15:
-        return original, True
+        return original, seen.type not in _ANSWERS
     asked = conditions(seen)
+    if not asked.enhanced and seen.type in _ANSWERS:
+        return original, False
     if asked.accept == "NE":
         # Without an accept acknowledgement this is the original mode.
         return original, wants(asked.application, success=verdict == "A")
-    commit: AckCode = "CA" if verdict == "A" else "CR"
-    return commit, wants(asked.accept, success=verdict == "A")
+    # What mapping finds is for the application acknowledgement: the message is stored.
+    commit: AckCode = "CR" if verdict == "R" else "CA"
+    return commit, wants(asked.accept, success=verdict != "R")
 
 
 def _held(sent: Envelope, why: str) -> Envelope:

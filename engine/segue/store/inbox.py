@@ -20,6 +20,7 @@ from segue.store.journal import Journal
 from segue.store.leases import lane_cursors
 from segue.store.records import (
     EntryFilter,
+    Fate,
     ListedEntry,
     ListedMessage,
     Page,
@@ -138,6 +139,43 @@ class Inbox:
             _issues(row[0]) if row else [],
             [(ResourceKey(type_, id_), version) for type_, id_, version in versions],
         )
+
+    def fates(self, numbers: Collection[int]) -> dict[int, Fate]:
+        """What became of entries; those that wait, or whose deliveries do, are left out."""
+        if not numbers:
+            return {}
+        lanes = {entry.id: entry.envelope.lane for entry in self._journal.get_many(sorted(numbers))}
+        with self._database.read() as session:
+            cursors = lane_cursors(session)
+            done = [n for n, lane in lanes.items() if n <= cursors.get(lane, 0)]
+            if not done:
+                return {}
+            where, params = session.among(("entry",), [(number,) for number in done])
+            rows = session.rows(
+                f"SELECT entry, state, issues FROM inbox_exception WHERE {where}", params
+            )
+            where, params = session.among(("s.entry",), [(number,) for number in done])
+            deliveries = session.rows(
+                "SELECT s.entry, "
+                "sum(CASE WHEN r.id IS NULL AND coalesce(x.state, '') NOT IN ('dead', 'dropped') "
+                "THEN 1 ELSE 0 END), sum(CASE WHEN x.state = 'dead' THEN 1 ELSE 0 END) "
+                f"FROM step s JOIN outbox o ON o.id >= (s.id >> {ORDINAL_BITS}) << {ORDINAL_BITS} "
+                f"AND o.id < ((s.id >> {ORDINAL_BITS}) + 1) << {ORDINAL_BITS} "
+                "AND o.cause = CAST(s.entry AS TEXT) "
+                "LEFT JOIN outbox_receipt r ON r.id = o.id "
+                "LEFT JOIN outbox_exception x ON x.id = o.id "
+                f"WHERE {where} GROUP BY s.entry",
+                params,
+            )
+        waiting = {entry: (int(open_), int(dead)) for entry, open_, dead in deliveries}
+        told = {entry: (state, _issues(issues)) for entry, state, issues in rows}
+        found: dict[int, Fate] = {}
+        for number in done:
+            open_, dead = waiting.get(number, (0, 0))
+            if not open_:
+                state, issues = told.get(number, ("processed", []))
+                found[number] = Fate(state, issues, dead)
+        return found
 
     def _listed(self, items: Sequence[ListedEntry]) -> list[ListedMessage]:
         if not items:

@@ -93,6 +93,19 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of a journal entry that waits for nothing more.
+
+    Attributes:
+        dead: deliveries that it caused and that a destination refused.
+    """
+
+    state: EntryState
+    issues: Sequence[Issue] = ()
+    dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class CursorMove:
     """A reader's progress, moved by compare-and-set in the commit it belongs to."""
 

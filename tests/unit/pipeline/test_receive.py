@@ -9,6 +9,7 @@ import pytest
 from segue.hl7v2.ack import read_ack
 from segue.hl7v2.peek import peek
 from segue.model.messages import InboxEntry, RawMessage
+from segue.pipeline.acceptance import FeedPolicy
 from segue.pipeline.receive import LANES, IntakeSite, Receiver, lane
 from segue.store.records import Appended, EntryFilter, ListedEntry, NewEntry, Page
 
@@ -204,8 +205,8 @@ def test_a_rejection_waits_for_its_turn(receiver, journal, answers):
 
 
 def test_a_processing_id_that_is_not_taken_is_rejected(journal, answers):
-    site = IntakeSite("hospa", "HOSPA", ("HOSPA",), processing_ids=frozenset({"T"}))
-    receiver = Receiver(journal, {"adt": "hospa"}, [site])
+    policy = FeedPolicy(processing_ids=frozenset({"T"}))
+    receiver = Receiver(journal, {"adt": "hospa"}, [HOSPA], policies={"adt": policy})
     (ack,) = send(receiver, answers, adt())
     receiver.close()
     assert (ack.code, ack.error_codes) == ("AR", ("202",))

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from segue.hl7v2.ack import read_ack
+from segue.hl7v2.ack import batch_ack, read_ack
 from segue.hl7v2.batch import split
 from segue.model.instants import Clock, microseconds
 from segue.model.messages import RawMessage
@@ -140,7 +140,9 @@ class Folder:
         for issue in batch.issues:
             log.warning("file.doubtful", feed=self.feed, code=issue.code)
         accepted = bool(acks) and all(read_ack(ack).code in _ACCEPTED for ack in acks)
-        self._file_away(file, b"".join(acks), accepted=accepted)
+        now = self._clock().strftime("%Y%m%d%H%M%S+0000")
+        answer = batch_ack(batch, acks, now=now) if batch.enclosed else b"".join(acks)
+        self._file_away(file, answer, accepted=accepted)
         log.info("file.received", feed=self.feed, messages=len(acks), accepted=accepted)
 
     async def _submit(self, bodies: Sequence[bytes]) -> list[bytes | None]:

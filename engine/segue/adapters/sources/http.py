@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from segue.hl7v2.ack import batch_ack
 from segue.hl7v2.batch import split
 from segue.model.instants import Clock, microseconds
 from segue.model.messages import RawMessage
@@ -55,7 +56,8 @@ class HttpIntake:
         self._loop = asyncio.get_running_loop()
         received = microseconds(self._clock())
         pending: list[asyncio.Future[bytes | None]] = []
-        for message in split(body).messages or [body]:
+        batch = split(body)
+        for message in batch.messages or [body]:
             future: asyncio.Future[bytes | None] = self._loop.create_future()
             pending.append(future)
             if len(message) > self._max_bytes:
@@ -68,6 +70,8 @@ class HttpIntake:
         acks = [answer for answer in answers if answer is not None]
         if len(acks) < len(answers):
             raise NotDurable("The message could not be stored. Send it again.")
+        if batch.enclosed and batch.messages:
+            return batch_ack(batch, acks, now=self._clock().strftime("%Y%m%d%H%M%S+0000"))
         return b"".join(acks)
 
     def answered(self, answers: Sequence[tuple[Any, bytes | None]]) -> None:

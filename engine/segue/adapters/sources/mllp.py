@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import structlog
 
-from segue.hl7v2.batch import split
+from segue.hl7v2.ack import batch_ack
+from segue.hl7v2.batch import Batch, split
 from segue.hl7v2.mllp import FrameError, Unframer, frame
 from segue.model.instants import Clock, microseconds
 from segue.model.messages import RawMessage
@@ -131,10 +132,16 @@ class MllpListener:
         except RuntimeError:  # the loop is closed: nobody is there to be answered
             log.warning("answers.dropped", feed=self.feed, count=len(answers))
 
-    def _write(self, answers: "Sequence[tuple[_Connection, bytes | None]]") -> None:
+    def _write(self, answers: "Sequence[tuple[_Ticket, bytes | None]]") -> None:
         frames: dict[_Connection, list[bytes]] = {}
         failed: set[_Connection] = set()
-        for connection, ack in answers:
+        touched: set[_Connection] = set()
+        for ticket, answer in answers:
+            connection, ack = ticket, answer
+            if isinstance(ticket, _BatchTicket):
+                connection, ack = ticket.connection, ticket.complete(answer, self._clock)
+            assert isinstance(connection, _Connection)
+            touched.add(connection)
             connection.unanswered -= 1
             if ack is None:
                 failed.add(connection)
@@ -145,7 +152,7 @@ class MllpListener:
         for connection in failed:
             # Not durable: no answer may leave, and later ones would be out of order.
             connection.close()
-        for connection, _ in answers:
+        for connection in touched:
             connection.maybe_resume()
         if self._crowded and self._intake.waiting < self.config.unanswered_in_total // 2:
             self._crowded = False
@@ -155,7 +162,7 @@ class MllpListener:
     _crowded = False
 
     def _submit(self, connection: "_Connection", found: "bytes | FrameError") -> None:
-        """Hand a frame over; each message of a batch has an answer of its own."""
+        """Hand a frame over; a batch is answered by one frame with a batch of answers."""
         received = microseconds(self._clock())
         if isinstance(found, FrameError):
             if found.code != "oversize":
@@ -167,9 +174,16 @@ class MllpListener:
                 RawMessage(found.head, self.feed, received), found.text, self, connection
             )
         else:
-            for body in split(found).messages or [found]:
+            batch = split(found)
+            bodies = batch.messages or [found]
+            ticket: _Ticket = connection
+            if batch.enclosed:
+                ticket = _BatchTicket(connection, batch, len(bodies))
+            for issue in batch.issues:
+                log.warning("batch.doubtful", feed=self.feed, code=issue.code, where=issue.where)
+            for body in bodies:
                 connection.unanswered += 1
-                self._intake.submit(RawMessage(body, self.feed, received), self, connection)
+                self._intake.submit(RawMessage(body, self.feed, received), self, ticket)
         if self._intake.waiting >= self.config.unanswered_in_total:
             self._crowded = True
 
@@ -266,6 +280,30 @@ class _Connection(asyncio.Protocol):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+
+class _BatchTicket:
+    """The answers of a batch, until all of them are there."""
+
+    def __init__(self, connection: _Connection, batch: Batch, count: int) -> None:
+        self.connection = connection
+        self._batch = batch
+        self._missing = count
+        self._acks: list[bytes] = []
+        self._failed = False
+
+    def complete(self, ack: bytes | None, clock: Clock) -> bytes | None:
+        """Take one more; the whole answer if it was the last, b"" before, None on failure."""
+        self._missing -= 1
+        self._failed |= ack is None
+        self._acks.append(ack or b"")
+        if self._failed:
+            return None
+        now = clock().strftime("%Y%m%d%H%M%S+0000")
+        return b"" if self._missing else batch_ack(self._batch, self._acks, now=now)
+
+
+_Ticket: TypeAlias = "_Connection | _BatchTicket"
 
 
 def _context(config: TlsConfig) -> ssl.SSLContext:

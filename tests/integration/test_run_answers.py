@@ -1,0 +1,197 @@
+"""When a running engine answers: durable, mapped, delivered; here, or by a message of its own."""
+
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from segue.hl7v2.ack import Acknowledgement, read_ack
+from segue.hl7v2.parse import parse
+from tests.peers.faults import Fault
+from tests.peers.mllp import MllpSink
+from tests.stories.background import Background
+from tests.stories.engine import Engine, free_port
+from tests.support.corpus import adt
+
+CONFIG = """\
+version: 1
+data_dir: ./data
+workers: 1
+http: {{listen: "127.0.0.1:{{http}}"}}
+sites:
+  hospa: {{authority: HOSPA, zone: America/New_York, charset_fallback: [cp1250]}}
+  lab: {{authority: LAB, zone: America/New_York}}
+feeds:
+  durable: {{kind: mllp, listen: "127.0.0.1:{durable}", site: hospa, replies: returns}}
+  mapped: {{kind: mllp, listen: "127.0.0.1:{mapped}", site: hospa, ack: mapped}}
+  delivered:
+    kind: mllp
+    listen: "127.0.0.1:{delivered}"
+    site: hospa
+    ack: delivered
+    accept: {{processing_ids: [P]}}
+    limits: {{answer: 2s, bytes: 20000}}
+destinations:
+  lab:
+    kind: mllp
+    address: 127.0.0.1:{lab}
+    site: lab
+    send: [adt]
+    retry: {{first: 100ms, factor: 1, ceiling: 100ms, give_up: 1h}}
+  returns: {{kind: mllp, address: "127.0.0.1:{returns}", site: hospa, send: []}}
+"""
+
+
+@dataclass
+class Running:
+    engine: Engine
+    ports: dict[str, int]
+    lab: MllpSink
+    returns: MllpSink
+    number: int = 0
+
+    def message(self, event: str = "A01", **conditions: str) -> bytes:
+        """A message with a control id and a patient that nobody has had."""
+        self.number += 1
+        n = self.number
+        raw = adt(event, number=n).replace(b"|101^", b"|7%03d^" % n)
+        raw = raw.replace(b"~991^", b"~8%03d^" % n).replace(b"|V1^", b"|W%03d^" % n)
+        accept, application = conditions.get("accept", ""), conditions.get("application", "")
+        if not conditions:
+            return raw
+        return raw.replace(b"|P|2.5.1\r", f"|P|2.5.1|||{accept}|{application}\r".encode(), 1)
+
+    def send(self, feed: str, *bodies: bytes, seconds: float = 8.0) -> list[Acknowledgement]:
+        """Send over one connection and give the answers that come in time."""
+        buffer, answers = b"", []
+        deadline = time.monotonic() + seconds
+        with socket.create_connection(("127.0.0.1", self.ports[feed])) as line:
+            line.sendall(b"".join(b"\x0b" + body + b"\x1c\r" for body in bodies))
+            while len(answers) < len(bodies) and time.monotonic() < deadline:
+                line.settimeout(max(deadline - time.monotonic(), 0.01))
+                try:
+                    buffer += line.recv(65536)
+                except TimeoutError:
+                    break
+                *frames, buffer = buffer.split(b"\x1c\r")
+                answers += [read_ack(frame[1:]) for frame in frames]
+        return answers
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    ports = {name: free_port() for name in ("durable", "mapped", "delivered")}
+    with Background() as background:
+        lab = background.do(MllpSink().start())
+        returns = background.do(MllpSink().start())
+        config = CONFIG.format(**ports, lab=lab.port, returns=returns.port)
+        engine = Engine(tmp_path_factory.mktemp("answers"), config)
+        engine.start()
+        try:
+            yield Running(engine, ports, lab, returns)
+        finally:
+            engine.stop()
+            background.do(lab.stop())
+            background.do(returns.stop())
+
+
+def waited(condition: object, seconds: float = 15.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():  # type: ignore[operator]
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_merge_with_itself_is_ae_where_the_answer_waits_for_mapping(running: Running) -> None:
+    raw = adt("A40", number=9000).replace(b"MRG|201", b"MRG|101").replace(b"MRG|203", b"MRG|103")
+    (answer,) = running.send("mapped", raw)
+    assert (answer.code, answer.error_codes) == ("AE", ("205",))
+    (answer,) = running.send("durable", raw.replace(b"E09000", b"E09001"))
+    assert answer.code == "AA"
+
+
+def test_an_answer_of_delivered_comes_after_the_delivery(running: Running) -> None:
+    raw = running.message()
+    control_id = parse(raw).control_id
+    (answer,) = running.send("delivered", raw)
+    assert answer.code == "AA"
+    assert control_id in running.lab.seen
+    # Sent again, it is answered again and done once.
+    (again,) = running.send("delivered", raw)
+    assert (again.code, again.control_id) == ("AA", control_id)
+    assert running.lab.seen[control_id] == 1
+
+
+def test_what_is_not_delivered_in_time_or_refused_is_ae(running: Running) -> None:
+    slow = running.message()
+    control_id = parse(slow).control_id.encode()
+    running.lab.faults.add(Fault("ack", times=-1, match=control_id, code="AE", error="206"))
+    (answer,) = running.send("delivered", slow)
+    assert (answer.code, answer.error_codes) == ("AE", ("207",))
+    running.lab.faults.clear()
+    (answer,) = running.send("delivered", slow)
+    assert answer.code == "AA"
+    refused = running.message()
+    control_id = parse(refused).control_id.encode()
+    running.lab.faults.add(Fault("ack", times=-1, match=control_id, code="AE", error="101"))
+    (answer,) = running.send("delivered", refused)
+    assert (answer.code, answer.error_codes) == ("AE", ("207",))
+    running.lab.faults.clear()
+
+
+def test_answers_that_wait_keep_the_order_of_their_connection(running: Running) -> None:
+    bodies = [running.message() for _ in range(6)]
+    bodies[3] = bodies[3].replace(b"|P|2.5.1", b"|T|2.5.1", 1)
+    answers = running.send("delivered", *bodies)
+    assert [one.control_id for one in answers] == [parse(raw).control_id for raw in bodies]
+    assert [one.code for one in answers] == ["AA", "AA", "AA", "AR", "AA", "AA"]
+
+
+def test_a_commit_acknowledgement_does_not_wait(running: Running) -> None:
+    (answer,) = running.send("delivered", running.message(accept="AL", application="NE"))
+    assert answer.code == "CA"
+
+
+def replies_to(running: Running, control_id: str) -> list[bytes]:
+    return [r.body for r in running.returns.received if b"|" + control_id.encode() in r.body]
+
+
+def test_an_application_acknowledgement_is_a_message_over_the_return_connection(
+    running: Running,
+) -> None:
+    good = running.message(accept="AL", application="AL")
+    bad = running.message(accept="AL", application="AL").replace(b"PID|1||", b"PID|1|||||", 1)
+    quiet = running.message(accept="AL", application="ER")
+    unwanted = running.message(accept="AL", application="NE")
+    answers = running.send("durable", good, bad, quiet, unwanted)
+    assert [one.code for one in answers] == ["CA", "CA", "CA", "CA"]
+    first, second = parse(good).control_id, parse(bad).control_id
+    assert waited(lambda: replies_to(running, first) and replies_to(running, second))
+    (reply,) = replies_to(running, first)
+    found = parse(reply)
+    assert (read_ack(reply).code, read_ack(reply).control_id) == ("AA", first)
+    assert (found.get("MSH-15"), found.get("MSH-16")) == ("AL", "NE")
+    assert found.control_id.startswith("SEGUE-")
+    (reply,) = replies_to(running, second)
+    assert (read_ack(reply).code, read_ack(reply).error_codes) == ("AE", ("101",))
+    running.engine.settle()
+    for raw in (quiet, unwanted):
+        assert replies_to(running, parse(raw).control_id) == []
+
+
+def test_the_sites_character_set_is_tried_where_msh_18_does_not_hold(running: Running) -> None:
+    raw = running.message().replace(b"DOE", "Dvo\u0159\u00e1k".encode("cp1250"))
+    (answer,) = running.send("durable", raw)
+    assert answer.code == "AA"
+    running.engine.settle()
+    names = [p["name"][0]["family"] for p in running.engine.search("Patient")]
+    assert "Dvo\u0159\u00e1k" in names
+
+
+def test_a_frame_over_the_feeds_limit_is_rejected(running: Running) -> None:
+    (answer,) = running.send("delivered", running.message() + b"NTE|1||" + b"x" * 30_000)
+    assert answer.code == "AR"
