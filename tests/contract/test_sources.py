@@ -372,7 +372,10 @@ def test_reading_stops_while_too_much_is_unanswered():
             sending = asyncio.create_task(
                 hospital.send(adt(str(n), text="x" * 60_000) for n in range(500))
             )
-            await asyncio.sleep(0.5)
+            async with asyncio.timeout(20):
+                while source.source._intake.waiting < 10:
+                    await asyncio.sleep(0.05)
+            await asyncio.sleep(0.3)
             taken = source.source._intake.waiting
             assert 10 <= taken < 100
             journal.open.set()

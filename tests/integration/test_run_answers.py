@@ -32,7 +32,13 @@ feeds:
     site: hospa
     ack: delivered
     accept: {{processing_ids: [P]}}
-    limits: {{answer: 2s, bytes: 20000}}
+    limits: {{answer: 60s, bytes: 20000}}
+  hasty:
+    kind: mllp
+    listen: "127.0.0.1:{hasty}"
+    site: hospa
+    ack: delivered
+    limits: {{answer: 1s}}
 destinations:
   lab:
     kind: mllp
@@ -63,7 +69,7 @@ class Running:
             return raw
         return raw.replace(b"|P|2.5.1\r", f"|P|2.5.1|||{accept}|{application}\r".encode(), 1)
 
-    def send(self, feed: str, *bodies: bytes, seconds: float = 8.0) -> list[Acknowledgement]:
+    def send(self, feed: str, *bodies: bytes, seconds: float = 60.0) -> list[Acknowledgement]:
         """Send over one connection and give the answers that come in time."""
         buffer, answers = b"", []
         deadline = time.monotonic() + seconds
@@ -82,7 +88,7 @@ class Running:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    ports = {name: free_port() for name in ("durable", "mapped", "delivered")}
+    ports = {name: free_port() for name in ("durable", "mapped", "delivered", "hasty")}
     with Background() as background:
         lab = background.do(MllpSink().start())
         returns = background.do(MllpSink().start())
@@ -130,7 +136,7 @@ def test_what_is_not_delivered_in_time_or_refused_is_ae(running: Running) -> Non
     slow = running.message()
     control_id = parse(slow).control_id.encode()
     running.lab.faults.add(Fault("ack", times=-1, match=control_id, code="AE", error="206"))
-    (answer,) = running.send("delivered", slow)
+    (answer,) = running.send("hasty", slow)
     assert (answer.code, answer.error_codes) == ("AE", ("207",))
     running.lab.faults.clear()
     (answer,) = running.send("delivered", slow)
