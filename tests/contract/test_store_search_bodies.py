@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from segue.fhir.outcomes import FhirError
+from segue.fhir.search.compartments import compartment_condition
 from segue.fhir.search.query import parse
 from segue.model.identity import ResourceKey
 from segue.store import search
@@ -231,8 +232,9 @@ def test_a_compartment_holds_what_names_the_patient(filled: Store) -> None:
     def held(owner: str, type_: str, *asked: tuple[str, str]) -> list[str]:
         key = ResourceKey(*owner.split("/"))
         with filled.read() as reader:
-            query = parse(type_, asked, compartment=key)
-            return ids(Searcher(reader.session).page(query))
+            query = parse(type_, asked)
+            within = (compartment_condition(key, type_), *query.conditions)
+            return ids(Searcher(reader.session).page(replace(query, conditions=within)))
 
     assert held("Patient/q", "Observation") == ["2", "3"]
     assert held("Patient/q", "Observation", ("value-quantity", "gt1")) == ["2"]

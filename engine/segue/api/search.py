@@ -8,9 +8,12 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from segue.api.definitions import finder
 from segue.api.exchange import body_of
 from segue.fhir import canonical
 from segue.fhir.definitions import Definitions
+from segue.fhir.expansion import Expander
+from segue.fhir.profiles import definitions
 from segue.fhir.search import query as queries
 from segue.fhir.search.compartments import compartment_condition
 from segue.fhir.search.conditions import Query
@@ -44,10 +47,11 @@ def parse(
         FhirError: 400.
     """
     asked = list(pairs)
-    query = queries.parse(type_, asked, strict=strict, base=root)
+    expander = Expander(definitions(), finder(reader))
+    query = queries.parse(type_, asked, strict=strict, base=root, expander=expander)
     widened = [(name, _widened(reader, type_, name, value, root)) for name, value in asked]
     if widened != asked:
-        whole = queries.parse(type_, widened, strict=strict, base=root)
+        whole = queries.parse(type_, widened, strict=strict, base=root, expander=expander)
         query = replace(whole, used=query.used)
     if compartment is None:
         return query
@@ -77,7 +81,7 @@ def search(
     reader: Reader,
     query: Query,
     root: str,
-    definitions: Definitions,
+    table: Definitions,
     compartment: ResourceKey | None = None,
 ) -> str:
     """Run a search and give the searchset Bundle as text.
@@ -98,10 +102,10 @@ def search(
         used = [*query.used, ("_cursor", page.next)]
         link.append({"relation": "next", "url": _url(place, used)})
     head["link"] = link
-    entries = [_entry(root, stored, view, definitions, "match") for stored in page.items]
+    entries = [_entry(root, stored, view, table, "match") for stored in page.items]
     if query.include or query.revinclude:
         more = included(searcher, query, page.items)
-        entries += [_entry(root, stored, None, definitions, "include") for stored in more]
+        entries += [_entry(root, stored, None, table, "include") for stored in more]
     text = canonical.dumps(head)
     if not entries:
         return text
@@ -114,10 +118,10 @@ def _url(place: str, used: Sequence[tuple[str, str]]) -> str:
 
 
 def _entry(
-    root: str, stored: StoredVersion, view: Subset | None, definitions: Definitions, mode: str
+    root: str, stored: StoredVersion, view: Subset | None, table: Definitions, mode: str
 ) -> str:
     body = body_of(stored)
     if view is not None:
-        body = canonical.dumps(view.apply(canonical.loads(body), definitions))
+        body = canonical.dumps(view.apply(canonical.loads(body), table))
     url = f"{root}/{stored.key.type}/{quote(stored.key.id)}"
     return f'{{"fullUrl":"{url}","resource":{body},"search":{{"mode":"{mode}"}}}}'

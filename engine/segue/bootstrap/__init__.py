@@ -119,9 +119,11 @@ def open_parts(settings: Settings, clock: DomainClock, holder: str) -> Opened:
 
     Raises:
         Unreachable: the database does not answer, or has no schema or an older one.
+        SearchParameterError: one of the site's search parameters cannot be used.
     """
     from segue.store.store import open_journal, open_store
 
+    install_search_parameters(settings)
     keep = settings.keep.duplicates
     try:
         store = open_store(where(settings), clock)
@@ -141,6 +143,56 @@ def open_parts(settings: Settings, clock: DomainClock, holder: str) -> Opened:
         store.outbox(holder),
         clock,
     )
+
+
+def install_search_parameters(settings: Settings) -> None:
+    """Take the site's own search parameters, in this process.
+
+    Raises:
+        SearchParameterError: a file cannot be used.
+    """
+    if settings.profiles:
+        from segue.fhir.profiles import definitions
+        from segue.fhir.search.custom import install, read
+
+        install(read(definitions(), settings.profiles))
+
+
+def search_marks() -> list[str]:
+    """What the store remembers the site's indexed search parameters by."""
+    from segue.fhir.search.parameters import installed
+
+    return [one.mark for one in installed() if one.mark]
+
+
+def reindex_store(
+    settings: Settings, total: Callable[[int], object], advance: Callable[[int], object]
+) -> dict[str, int]:
+    """Make the rows of the site's search parameters for all that is stored.
+
+    Args:
+        total: told how many resources there are; advance: how many more are done.
+
+    Returns:
+        `parameters` that are now in the index, and `resources` that were read for them.
+
+    Raises:
+        Unreachable: the store does not answer.
+        StartRefused: no engine has started with one of the parameters yet.
+    """
+    from segue.store.reindex import reindex, states
+
+    with opened(settings) as found:
+        marks = search_marks()
+        unknown = sorted(set(marks) - states(found.store.database).keys())
+        if unknown:
+            _, type_, code, _ = unknown[0].split(":")
+            raise StartRefused(
+                f"{type_}:{code}: the engine does not write it yet: start the engine anew with "
+                "this configuration, then run `segue db reindex`"
+            )
+        count = reindex(found.store.database, marks, total, advance)
+    return {"parameters": len(marks), "resources": count}
 
 
 def upgrade_schema(settings: Settings) -> dict[str, str]:
@@ -357,7 +409,9 @@ def prepare(settings: Settings) -> Iterator[None]:
         StartRefused: another engine lives here, a port is taken, a mapping is wrong, the
             database does not answer or must be upgraded first.
     """
+    from segue.fhir.search.custom import SearchParameterError
     from segue.mapping.source import MappingError
+    from segue.store.reindex import note
 
     try:
         lock = DataDirectoryLock(settings.data_dir)
@@ -385,12 +439,15 @@ def prepare(settings: Settings) -> Iterator[None]:
                 raise StartRefused(str(error)) from None
         try:
             found = open_parts(settings, clock, "parent")
+            note(found.store.database, search_marks())
             if not shared(settings):
                 found.store.clear_leases()
             found.store.close()
             found.journal.close()
         except Unreachable as error:
             raise StartRefused(str(error), UNREACHABLE) from None
+        except SearchParameterError as error:
+            raise StartRefused(str(error)) from None
         yield
     finally:
         lock.close()

@@ -17,7 +17,7 @@ def check(config: Config = None, json: Json = False) -> None:
     found = {
         "configuration": _configuration(settings),
         "mappings": _mappings(settings),
-        "profiles": _profiles(),
+        "profiles": _profiles(settings),
     }
     wrong = any(problem["severity"] == "error" for part in found.values() for problem in part)
     if json:
@@ -78,10 +78,16 @@ def _mappings(settings: Settings) -> list[dict[str, str]]:
     return problems
 
 
-def _profiles() -> list[dict[str, str]]:
+def _profiles(settings: Settings) -> list[dict[str, str]]:
+    from segue.bootstrap import install_search_parameters
     from segue.care.protocols import ProtocolError, shipped
     from segue.care.vectors import check as run_vectors
+    from segue.fhir.search.custom import SearchParameterError
 
+    try:
+        install_search_parameters(settings)
+    except SearchParameterError as error:
+        return [_problem("error", line) for line in str(error).splitlines()]
     try:
         issues = run_vectors(shipped())
     except ProtocolError as error:

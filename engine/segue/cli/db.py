@@ -33,6 +33,30 @@ def upgrade(config: Config = None, json: Json = False) -> None:
         typer.echo(f"{part:8} {revision}")
 
 
+@app.command("reindex")
+def reindex(config: Config = None, json: Json = False) -> None:
+    """Put the site's own search parameters into the index, for all that is stored.
+
+    Runs beside the engine; stopped, it goes on where it was. Searches are right all the
+    while: until it is done, these parameters are read from the bodies. Start the engine
+    with the new parameters first, so that it writes their rows from then on.
+    """
+    from segue.bootstrap import StartRefused, Unreachable, reindex_store
+
+    settings = read_settings(config)
+    try:
+        with progress("indexing", quiet=json) as (total, advance):
+            done = reindex_store(settings, total, advance)
+    except Unreachable as error:
+        raise Failure(str(error), UNREACHABLE) from None
+    except StartRefused as error:
+        raise Failure(str(error), WRONG) from None
+    if json:
+        print_json(done)
+        return
+    typer.echo(f"{done['parameters']} parameters in the index, {done['resources']} resources read")
+
+
 @app.command("rebuild")
 def rebuild(
     config: Config = None,

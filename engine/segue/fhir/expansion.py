@@ -125,6 +125,22 @@ class Expander:
             Member(system, str(one["code"]), str(one.get("display", ""))) for one, _ in lines
         )
 
+    def below(self, system: str, code: str) -> frozenset[str] | None:
+        """A code and all that it subsumes; None where the code system is not known."""
+        known = self._lookup("CodeSystem", system)
+        if known is None:
+            return None
+        lines = _concepts(known.get("concept", ()))
+        return frozenset({code} | {str(one["code"]) for one, above in lines if code in above})
+
+    def above(self, system: str, code: str) -> frozenset[str] | None:
+        """A code and all that subsume it; None where the code system is not known."""
+        known = self._lookup("CodeSystem", system)
+        if known is None:
+            return None
+        lines = _concepts(known.get("concept", ()))
+        return frozenset({code}.union(*(above for one, above in lines if one["code"] == code)))
+
 
 def _unique(members: Iterable[Member]) -> Members:
     found: Members = {}

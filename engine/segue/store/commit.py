@@ -69,7 +69,9 @@ class Plan:
         for write in self.created.values():
             self.terms.add(write.pk, write.terms)
         for base, write in self.changed.values():
-            self.terms.change(write.pk, base.terms, write.terms)
+            # What no person's revision guards may be indexed anew meanwhile.
+            if base.owner is not None:
+                self.terms.change(write.pk, base.terms, write.terms)
 
     def _register(self, write: Write) -> None:
         held = self.registers.get(write.key)
@@ -305,6 +307,7 @@ def _write_resources(session: Session, plan: Plan, tx: int) -> None:
     changed = sorted(plan.changed.items())
     if changed:
         session.lock("resource", ("pk",), [(pk,) for pk, _ in changed])
+        _change_terms(session, plan)
         rows = [
             (pk, base.version, *_head_row(write, tx, write.version))
             for pk, (base, write) in changed
@@ -321,6 +324,16 @@ def _write_resources(session: Session, plan: Plan, tx: int) -> None:
             session.insert("resource", _RESOURCE, rows)
         except Conflict as error:
             raise RevisionConflict(resources={write.key for _, write in created}) from error
+
+
+def _change_terms(session: Session, plan: Plan) -> None:
+    """The rows of changed resources that belong to no person: from the terms as stored."""
+    own = [(pk,) for pk, (base, _) in plan.changed.items() if base.owner is None]
+    if not own:
+        return
+    where, params = session.among(("pk",), own)
+    for pk, terms in session.rows(f"SELECT pk, terms FROM resource WHERE {where}", params):
+        plan.terms.change(pk, unpack(terms), plan.changed[pk][1].terms)
 
 
 def _moved(session: Session, plan: Plan) -> set[ResourceKey]:

@@ -253,7 +253,7 @@ class Searcher:
     def _complete(self, mark: str) -> bool:
         if self._marks is None:
             rows = self.session.rows(
-                "SELECT name FROM counter WHERE name LIKE 'index:%' AND next = ?", (DONE,)
+                "SELECT name FROM counter WHERE substr(name, 1, 6) = 'index:' AND next = ?", (DONE,)
             )
             self._marks = frozenset(name for (name,) in rows)
         return mark in self._marks

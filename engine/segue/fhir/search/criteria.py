@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 from segue.fhir.datetimes import interval
+from segue.fhir.expansion import Expander
 from segue.fhir.outcomes import FhirError, fhir_error
 from segue.fhir.references import parse_reference
 from segue.fhir.search import matching
@@ -29,8 +30,8 @@ from segue.fhir.search.conditions import (
 )
 from segue.fhir.search.hashes import reference_hash, token_hash
 from segue.fhir.search.parameters import COMPARTMENT, Parameter, parameter, types
-from segue.fhir.search.terminology import ICD10, Terminology
 from segue.fhir.search.values import folded
+from segue.fhir.vocabulary import ICD10CM
 
 Inner = Callable[[str, list[tuple[str, str]]], Query]
 """Reads the search of a chain: resource type, names and values."""
@@ -39,6 +40,9 @@ MOST_CODES = 1_000
 """So many codes of a value set are looked up in the index; more are compared."""
 
 _TARGETS_WITHOUT_TYPE = 20
+_PREFIXED = frozenset({ICD10CM, "http://hl7.org/fhir/sid/icd-10"})
+"""Code systems in which a code stands below what it begins with."""
+
 _UNKNOWN = ("_filter", "_query", "_list", "_contained", "_containedType")
 _MODIFIERS = {
     "token": ("not", "text", "in", "not-in", "above", "below", "of-type", "missing"),
@@ -82,14 +86,12 @@ def refused(name: str, text: str) -> FhirError:
 class Criteria:
     """Reads the selecting parameters of one resource type."""
 
-    def __init__(
-        self, type_: str, inner: Inner, base: str | None, terminology: Terminology
-    ) -> None:
+    def __init__(self, type_: str, inner: Inner, base: str | None, expander: Expander) -> None:
         """Take what chains, references and value sets are read with."""
         self.type = type_
         self._inner = inner
         self._base = base
-        self._terminology = terminology
+        self._expander = expander
 
     def read(self, name: str, value: str) -> list[Condition] | None:
         """The conditions of a parameter, None where the type has none of that name.
@@ -188,12 +190,12 @@ class Criteria:
     def _member(self, name: str, known: Parameter, values: list[str], *, negate: bool) -> Condition:
         members: set[tuple[str, str]] = set()
         for url in values:
-            found = self._terminology.members(unescape(url))
+            found = self._expander.of_url(unescape(url))
             if found is None:
                 raise refused(
                     name, f"{unescape(url)} is no value set that this server can expand: store it"
                 )
-            members |= found
+            members |= found.keys()
         codes = {code for _, code in members}
         if known.systemless:
             return _test(name, matching.coded(known, lambda _, code: code in codes, negate=negate))
@@ -210,13 +212,13 @@ class Criteria:
         codes: set[tuple[str, str]] = set()
         for value in values:
             system, _, code = (unescape(part) for part in _bar(value))
-            if system in ICD10:
+            if system in _PREFIXED:
                 prefixes.add((system, code))
                 continue
             found = (
-                self._terminology.below(system, code)
+                self._expander.below(system, code)
                 if modifier == "below"
-                else self._terminology.above(system, code)
+                else self._expander.above(system, code)
             )
             if found is None:
                 raise refused(name, f"the code system {system or '(none)'} is not stored here")

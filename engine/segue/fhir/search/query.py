@@ -6,14 +6,13 @@ Source: FHIR R4 search, https://hl7.org/fhir/R4/search.html
 from collections.abc import Iterable
 from typing import Literal
 
-from segue.fhir.search.compartments import compartment_condition
+from segue.fhir.expansion import Expander
+from segue.fhir.profiles import definitions
 from segue.fhir.search.conditions import Condition, Include, Query, ReverseInclude, Sort
 from segue.fhir.search.criteria import Criteria, refused, split
 from segue.fhir.search.hashes import parameter_hash
 from segue.fhir.search.parameters import parameter, parameters_of, types
-from segue.fhir.search.terminology import Terminology
 from segue.fhir.subset import SUMMARIES
-from segue.model.identity import ResourceKey
 
 __all__ = ["lock_number", "parse"]
 
@@ -30,8 +29,7 @@ def parse(
     base: str | None = None,
     default_count: int = 50,
     most: int = 1_000,
-    compartment: ResourceKey | None = None,
-    terminology: Terminology | None = None,
+    expander: Expander | None = None,
 ) -> Query:
     """Read the parameters of a search.
 
@@ -43,8 +41,7 @@ def parse(
         base: our own base URL, for references that are sent with it.
         default_count: page size where `_count` is not sent.
         most: largest page size; more is cut to it.
-        compartment: only what belongs to it, as in `Patient/1/Encounter`.
-        terminology: the value sets and code systems that modifiers may name.
+        expander: knows the value sets and code systems that modifiers may name.
 
     Raises:
         FhirError: 400; a value, a modifier or a prefix that cannot be honoured. To leave
@@ -53,16 +50,19 @@ def parse(
     >>> parse("Task", [("status", "requested,accepted"), ("colour", "red")]).ignored
     ('colour',)
     """
-    conditions: list[Condition] = []
-    if compartment is not None:
-        conditions.append(compartment_condition(compartment, type_))
-    parser = _Parser(type_, strict, base, default_count, most, terminology or Terminology(), 0)
-    return parser.parse(pairs, conditions)
+    parser = _Parser(
+        type_, strict, base, default_count, most, expander or Expander(definitions(), _none), 0
+    )
+    return parser.parse(pairs)
 
 
 def lock_number(query: Query) -> int:
     """Number to lock on while a conditional create looks and writes."""
     return parameter_hash(query.type, repr(sorted(query.used)))
+
+
+def _none(_type: str, _url: str) -> None:
+    """Finds nothing: without a store only shipped value sets are known."""
 
 
 class _Parser:
@@ -73,16 +73,16 @@ class _Parser:
         base: str | None,
         default_count: int,
         most: int,
-        terminology: Terminology,
+        expander: Expander,
         depth: int,
     ) -> None:
         self.type = type_
         self.strict = strict
         self.base = base
         self.most = most
-        self.terminology = terminology
+        self.expander = expander
         self.depth = depth
-        self.criteria = Criteria(type_, self._chained, base, terminology)
+        self.criteria = Criteria(type_, self._chained, base, expander)
         self.count = default_count
         self.sort: tuple[Sort, ...] = ()
         self.include: list[Include] = []
@@ -93,7 +93,8 @@ class _Parser:
         self.elements: tuple[str, ...] = ()
         self.ignored: list[str] = []
 
-    def parse(self, pairs: Iterable[tuple[str, str]], conditions: list[Condition]) -> Query:
+    def parse(self, pairs: Iterable[tuple[str, str]]) -> Query:
+        conditions: list[Condition] = []
         used = []
         for name, value in pairs:
             if name in _TRANSPORT:
@@ -130,8 +131,8 @@ class _Parser:
         """The search of a chain: nothing in it may be left out."""
         if self.depth >= _DEEPEST:
             raise refused(pairs[0][0], f"a chain has {_DEEPEST} links at most")
-        parser = _Parser(type_, True, self.base, 0, self.most, self.terminology, self.depth + 1)
-        query = parser.parse(pairs, [])
+        parser = _Parser(type_, True, self.base, 0, self.most, self.expander, self.depth + 1)
+        query = parser.parse(pairs)
         if not query.conditions:
             raise refused(pairs[0][0], "a chain ends in a parameter that selects")
         return query
