@@ -34,7 +34,7 @@ def api(where: Path | str, tmp_path: Path) -> Iterator[Api]:
 
 def look(api: Api, mode: Mode = "link") -> Matcher:
     matcher = Matcher(api.bench.hub, "test", load(shipped() / "matching"), mode)
-    while matcher.step():
+    while matcher.step() or matcher.waiting:
         pass
     matcher.release()
     return matcher

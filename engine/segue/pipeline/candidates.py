@@ -17,8 +17,9 @@ from segue.store.reader import Reader
 from segue.store.records import StoredVersion
 from segue.store.search import Searcher
 
-MOST = 200
-"""Patients that are compared for each of the things shared."""
+MOST = 60
+"""Patients that are compared for each of the things shared; where a birth date is shared
+by more, those of the same family name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,14 @@ def candidates(
 def _sharing(reader: Reader, patient: Mapping[str, Any], own: Traits) -> Iterator[StoredVersion]:
     searcher = Searcher(reader.session)
     asked: list[list[tuple[str, str]]] = []
+    families = [name["family"] for name in patient.get("name", ()) if name.get("family")]
     if len(own.birth) == len("2026-01-01"):
-        asked.append([("birthdate", own.birth)])
+        born = [("birthdate", own.birth)]
+        page = searcher.page(queries.parse("Patient", [*born, ("_count", str(MOST))]))
+        if page.next is None:
+            yield from page.items
+        else:
+            asked += [[*born, ("family", _text(family))] for family in families[:3]]
     for name in patient.get("name", ())[:3]:
         given = next((one for one in name.get("given", ()) if one), None)
         if name.get("family") and given:

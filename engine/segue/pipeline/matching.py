@@ -7,6 +7,7 @@ for a steward (docs/operations.md, "Who is who").
 """
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,8 +16,10 @@ from typing import Literal
 import structlog
 
 from segue.care.matching.grade import Match, MatchingRules
+from segue.care.matching.traits import Traits, traits_of
 from segue.fhir.canonical import loads
 from segue.fhir.search import query as queries
+from segue.mapping.memo import Recent
 from segue.model.identity import ResourceKey
 from segue.pipeline.candidates import Candidate, candidates
 from segue.pipeline.compare import Resource
@@ -32,6 +35,11 @@ BATCH = 200
 """Commits that are looked through at once."""
 
 LEASE_SECONDS = 3.0
+SLICE_SECONDS = 0.03
+"""How long a worker does nothing else."""
+
+REMEMBERED = 20_000
+"""Patients whose traits are remembered: most that is written of them changes none."""
 
 LOG: Literal["changes"] = "changes"
 PARTITION = "matching"
@@ -60,32 +68,48 @@ class Matcher:
         self._mode = mode
         self._lease: Lease | None = None
         self._leased_at = float("-inf")
+        self._waiting: deque[ResourceKey] = deque()
+        self._read_to = 0
+        self._known: Recent[str, Traits] = Recent(REMEMBERED)
         self.linked = self.asked = 0
 
     def step(self) -> int:
-        """Look at what was written since the last time; how many Patients that were."""
+        """Look, for a little while, at what was written; how many Patients that were."""
         hub = self._hub
-        now = time.monotonic()
-        if now - self._leased_at >= LEASE_SECONDS:
-            self._leased_at = now
-            self._lease = next(iter(self._leases.hold(LOG, [PARTITION])), None)
+        begin = time.monotonic()
+        if begin - self._leased_at >= LEASE_SECONDS:
+            self._leased_at = begin
+            held = next(iter(self._leases.hold(LOG, [PARTITION])), None)
+            if held is None or self._lease is None or held.token != self._lease.token:
+                self._waiting.clear()
+                self._read_to = held.cursor if held is not None else 0
+            self._lease = held
         lease = self._lease
         if lease is None:
             return 0
-        with hub.store.read() as reader:
-            position, written = reader.written("Patient", lease.cursor, BATCH)
-        for key in written:
-            self._look_at(key)
-        if position > lease.cursor:
-            move = CursorMove(LOG, PARTITION, lease.token, lease.cursor, position)
+        if not self._waiting:
+            with hub.store.read() as reader:
+                self._read_to, found = reader.written("Patient", lease.cursor, BATCH)
+            self._waiting.extend(found)
+        looked = 0
+        while self._waiting and time.monotonic() - begin < SLICE_SECONDS:
+            self._look_at(self._waiting.popleft())
+            looked += 1
+        if not self._waiting and self._read_to > lease.cursor:
+            move = CursorMove(LOG, PARTITION, lease.token, lease.cursor, self._read_to)
             try:
                 transact(hub, lambda _: None, [move])
             except RevisionConflict:
                 # Another one has taken over, and looks at these again.
-                self._leased_at = float("-inf")
-                return len(written)
-            self._lease = replace(lease, cursor=position)
-        return len(written)
+                self._lease, self._leased_at = None, float("-inf")
+                return looked
+            self._lease = replace(lease, cursor=self._read_to)
+        return looked
+
+    @property
+    def waiting(self) -> int:
+        """How many Patients were read and not looked at yet."""
+        return len(self._waiting)
 
     def figures(self) -> dict[str, float]:
         """Counters for /metrics."""
@@ -107,8 +131,12 @@ class Matcher:
             patient = loads(stored.body)
             if patient.get("active") is False:
                 return
+            traits = traits_of(patient)
+            if self._known.get(key.id) == traits:
+                return
             own = frozenset({key.id})
             found = candidates(reader, patient, self._rules, without=own, now=hub.now())
+        self._known.put(key.id, traits)
         for one in found:
             if one.match.grade == "certain" and self._mode == "link":
                 self._link(patient, one)

@@ -69,7 +69,7 @@ class Worker:
         hub = self._hub
         while not stop.is_set():
             try:
-                if self.step() == 0 and not stop.is_set():
+                if self.step() == 0 and not self._match() and not stop.is_set():
                     hub.journal.bell.wait("journal", POLL_SECONDS)
             except RevisionConflict:
                 self._leased_at = float("-inf")
@@ -141,8 +141,11 @@ class Worker:
         # One worker is enough for timers: the one that has the first lane.
         if "0" in self._held:
             fire_due(self._hub)
-        if self._matcher is not None:
-            self._matcher.step()
+        self._match()
+
+    def _match(self) -> bool:
+        """Compare Patients for a little while; whether there were any."""
+        return self._matcher is not None and self._matcher.step() > 0
 
     def _adapt(self, entries: int, seconds: float) -> None:
         """Choose the next batch so that the store's one writer is not kept from others."""
