@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PARTS := $(BIN)/python tests/support/parts.py
 
-.PHONY: help install demo run test lint types imports unit contract integration acceptance docs \
+.PHONY: help install demo run test clients lint types imports unit contract integration acceptance docs \
         bench bench-validate match crash prove fuzz reference definitions lock clean
 
 help:
@@ -76,6 +76,10 @@ prove: $(READY) ## the laws of the fold over 100,000 random histories
 
 fuzz: $(READY) ## 100,000 mutations of messages: none raises, none is misread in silence
 	$(BIN)/python -m tests.support.fuzz
+
+clients: $(READY) ## try fhir-kit-client and fhirclient of npm, too (needs Node)
+	npm install --prefix tests/clients
+	$(BIN)/pytest tests/acceptance/test_clients.py -q
 
 reference: $(READY) ## write docs/reference from the code
 	$(BIN)/python -m tools.reference

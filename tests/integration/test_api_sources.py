@@ -316,3 +316,14 @@ def test_an_end_is_an_end_also_for_a_sources_own_task(api: Api) -> None:
 def test_every_state_of_a_task_leads_to_an_end() -> None:
     for state in TASK_OPEN:
         assert reachable_from("Task", state) >= {"completed", "cancelled", "failed"}, state
+
+
+def test_a_create_with_a_search_in_its_url_is_conditional(api: Api) -> None:
+    discharged(api)
+    number = {"system": "urn:example:goals", "value": "9"}
+    path = "/fhir/Goal?identifier=urn:example:goals|9"
+    first = api.call("POST", path, {**goal(api), "identifier": [number]})
+    again = api.call("POST", path, {**goal(api), "identifier": [number]})
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json()["id"] == again.json()["id"]
+    assert api.call("POST", "/fhir/Goal?quux=1", goal(api)).status_code == 400

@@ -141,7 +141,7 @@ def fan_out(
             ):
                 what = write.key.reference
                 deliveries.append(
-                    Delivery(route.name, lane, "alert", what, write.version, cause.ref)
+                    Delivery(route.name, lane, "alert", what, write.version, cause.ref, after)
                 )
     return deliveries
 

@@ -80,6 +80,8 @@ def versions_of(tags: str, header: str) -> frozenset[int] | None:
 def condition(entry: Entry, base: str | None) -> Query | None:
     """The query that decides what a conditional request is about; None for others.
 
+    A create with a search in its URL, as some clients send it, is one with If-None-Exist.
+
     Raises:
         FhirError: 400 for a parameter that is not known, 412 where nothing is asked for.
     """
@@ -88,6 +90,8 @@ def condition(entry: Entry, base: str | None) -> Query | None:
         pairs = parse_qsl(text, keep_blank_values=True)
     elif entry.method in ("PUT", "PATCH", "DELETE") and entry.id is None:
         pairs = [pair for pair in entry.query if pair[0] != MULTIPLE]
+    elif entry.method == "POST" and entry.query:
+        pairs = list(entry.query)
     else:
         return None
     if not pairs:
