@@ -72,7 +72,7 @@ crash: $(READY) ## kill -9 under load, 50 rounds
 	$(BIN)/python -m tests.integration.crash --rounds 50
 
 prove: $(READY) ## the laws of the fold over 100,000 random histories
-	$(BIN)/pytest tests/unit/care -q -k law --hypothesis-profile=prove
+	$(BIN)/pytest tests/unit/care -q -k "law or graph" --hypothesis-profile=prove
 
 fuzz: $(READY) ## 100,000 mutations of messages: none raises, none is misread in silence
 	$(BIN)/python -m tests.support.fuzz

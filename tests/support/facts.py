@@ -15,6 +15,8 @@ from segue.model.instants import Moment, instant_of, microseconds
 
 EXAMPLES = max(200, settings.default.max_examples if settings.default else 0)
 """Examples of a law; more with `--hypothesis-profile=prove`."""
+HISTORIES = max(1_000, EXAMPLES)
+"""Histories of the laws that all others rest on."""
 
 EASTERN = timezone(timedelta(hours=-4))
 CLASSES = {"E": "EMER", "I": "IMP", "O": "AMB", "P": "PRENC", "B": "OBSENC"}
@@ -216,6 +218,9 @@ CANCELS = {
     "A54": "A55",
     "A15": "A26",
     "A16": "A25",
+    "A09": "A33",
+    "A10": "A32",
+    "A61": "A62",
 }
 DEMOGRAPHICS: tuple[dict[str, Any], ...] = (
     {},
@@ -232,10 +237,7 @@ SAID_OF_VISITS: tuple[dict[str, Any], ...] = (
 )
 CODES = ((), ("I50.23",), ("E11.9", "J18.9"))
 COMMON = ("A02", "A08", "A08", "A03", "A13", "A12", "A06", "A02", "A54", "A21", "A22", "A11")
-EVENTS_DRAWN = (
-    *("A01", "A04", "A05", "A14", "A07", "A09", "A10", "A15", "A16", "A17", "A23"),
-    *("A25", "A26", "A27", "A38", "A52", "A53", "A55", "A28", "A31", "A60", "A61", "A62"),
-)
+EVENTS_DRAWN = tuple(EVENTS)
 
 
 @st.composite
@@ -289,7 +291,8 @@ def _random_fact(chance: Random, event: str, now: int, facts: list[Fact]) -> Fac
         discharged=minutes(now - chance.choice((0, 10))) if chance.randrange(4) == 0 else None,
         disposition=chance.choice((None, None, "01", "03", "20", "30")),
         patient=chance.choice(DEMOGRAPHICS),
-        encounter=chance.choice(SAID_OF_VISITS),
+        encounter=chance.choice(SAID_OF_VISITS)
+        | ({"location#pending": place(chance.choice(PLACES))} if event == "A15" else {}),
         others=tuple(condition(code) for code in chance.choice(CODES)),
         received=minutes(sent).us + chance.randrange(5_000_000),
         details=chance.choice(({}, {"service": "MED"}, {"deceased": "Y"}, {"deceased": "N"})),

@@ -248,9 +248,11 @@ def _encounter(person: PersonState, visit: VisitState) -> Resource:
     encounter["class"] = current or visit.fallback or _UNKNOWN_CLASS
     if visit.numbers:
         encounter["identifier"] = _numbers(visit, encounter.get("identifier", []))
-    if locations:
-        locations.sort(key=lambda entry: entry[0])
-        encounter["location"] = [item for _, item in locations]
+    locations.sort(key=lambda entry: entry[0])
+    places = [item for _, item in locations]
+    places += [{**item, "status": "planned"} for item in visit.pending]
+    if places:
+        encounter["location"] = places
     if participants:
         participants.sort(key=lambda entry: entry[0])
         encounter["participant"] = [item for _, item in participants]

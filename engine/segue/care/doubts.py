@@ -4,6 +4,7 @@ from typing import Final
 
 from segue.care.fold import NO_TARGET, OPEN_DISCHARGE, OTHER_PLACE
 from segue.care.identity import MERGE_CYCLE, MERGE_REVERSED
+from segue.care.movements import ADMITTED_ALREADY, AFTER_DISCHARGE, NO_LEAVE
 from segue.care.numbers import NUMBER_CYCLE
 
 DOUBTS: Final[dict[str, tuple[str, str]]] = {
@@ -15,6 +16,15 @@ DOUBTS: Final[dict[str, tuple[str, str]]] = {
     OTHER_PLACE: (
         "PV1-3",
         "the place after this cancelled transfer is not the one before it: what is stated counts",
+    ),
+    AFTER_DISCHARGE: (
+        "EVN-6",
+        "it happened after the discharge in force, which stands: nobody is moved by it",
+    ),
+    NO_LEAVE: ("EVN-1", "no leave of absence is in force that could end: the status stays"),
+    ADMITTED_ALREADY: (
+        "EVN-1",
+        "the visit is under way or over, and does not become a planned one",
     ),
     MERGE_CYCLE: (
         "MRG-1",

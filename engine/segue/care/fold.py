@@ -187,10 +187,31 @@ def _fold(told: list[Fact]) -> VisitState:
         state.statuses = overlay(state.statuses, status, start, until)
     void = struck.discharge_voided
     for fact in told:
+        if fact.id in struck.by and EFFECTS.get(fact.event) == "pending":
+            fact = _unannounced(fact)  # noqa: PLW2901 - what it says apart from that counts
         tell(state, fact, is_cancel(fact.event) or (void is not None and recorded_key(fact) < void))
     _find_newest(state, told)
     _warn(state, told, struck)
     return state
+
+
+def _unannounced(fact: Fact) -> Fact:
+    """A cancelled announcement (A16) without the date of the discharge that it announced."""
+    stay = [
+        Fragment(one.type, one.id, one.scope, {
+            path: value for path, value in one.elements.items() if not _is_planned_end(value)
+        })
+        for one in fact.stay
+    ]  # fmt: skip
+    return replace(fact, stay=stay)
+
+
+def _is_planned_end(value: object) -> bool:
+    """Whether it is PV2-9, the expected discharge, as R5 names it."""
+    return isinstance(value, list) and any(
+        isinstance(item, dict) and str(item.get("url", "")).endswith("plannedEndDate")
+        for item in value
+    )
 
 
 def _standing(told: list[Fact], struck: Struck) -> list[Fact]:

@@ -23,6 +23,16 @@ INPATIENT = frozenset({"IMP", "ACUTE", "NONAC", "OBSENC"})
 """Classes whose start is an admission (HL7 v3 ActEncounterCode)."""
 
 PLANNED_CLASS = "PRENC"
+PENDING_PLACE = "location#pending"
+"""Path of PV1-42, the place of a transfer that an A15 announces."""
+
+AFTER_DISCHARGE = "event-after-discharge"
+"""Warning: who is discharged is moved no more."""
+NO_LEAVE = "return-without-leave"
+"""Warning: a leave of absence ends (A22) that has not begun."""
+ADMITTED_ALREADY = "announcement-after-admission"
+"""Warning: a visit that is under way is announced (A05, A14)."""
+
 STILL_PATIENT = "30"
 """PV1-36 of a discharge message that ends nothing (table 0112)."""
 
@@ -61,7 +71,7 @@ def stated(fact: Fact) -> list[tuple[str, Any]]:
     if not fact.stay or fact.stay[0].type != "Encounter":
         return values
     for path, value in fact.stay[0].elements.items():
-        if kind_of(path) != MOVEMENT:
+        if kind_of(path) != MOVEMENT or path == PENDING_PLACE:
             continue
         if path == "class":
             if value and fact.details.get("class") != "N":
@@ -70,7 +80,7 @@ def stated(fact: Fact) -> list[tuple[str, Any]]:
             values.append((path, None))
         else:
             items = [_bare(item) for item in value] if path[0] == "l" else value
-            # A bed that is only announced (PV1-42) is no place that anybody is in.
+            # A bed that is only announced is no place that anybody is in.
             if not items or items[0].get("status") not in ("planned", "reserved"):
                 values.append((path, items))
     return values
@@ -93,6 +103,13 @@ def move(state: VisitState, fact: Fact, shadows: dict[str, Shadow] | None = None
     before = state.status
     after = next_status(before, effect, fact)
     frozen = before == "finished" and after == "finished"
+    if effect in HARD and (refused := _refused(before, effect)) is not None:
+        state.warnings = sorted([*state.warnings, (refused, fact.id)])
+    if effect == "pending":
+        if fact.stay and not frozen:
+            state.pending = fact.stay[0].elements.get(PENDING_PLACE) or state.pending
+    elif state.pending and (effect == "transfer" or after == "finished"):
+        state.pending = []
     at = when(state, fact, effect)
     opens = before in ("", "planned") and after != "planned"
     for track, value in stated(fact):
@@ -124,6 +141,15 @@ def move(state: VisitState, fact: Fact, shadows: dict[str, Shadow] | None = None
         state.status = after
     elif effect == "discharge" and after == "finished":
         _notice(state, "discharge", fact)
+
+
+def _refused(status: str, effect: str) -> str | None:
+    """Why an event cannot do what it stands for; all else that it says counts."""
+    if effect == "preadmit":
+        return ADMITTED_ALREADY if status not in ("", "planned") else None
+    if status == "finished" and effect in ("transfer", "track", "swap", "leave", "return"):
+        return AFTER_DISCHARGE
+    return NO_LEAVE if effect == "return" and status not in ("onleave", "") else None
 
 
 def next_status(status: str, effect: str, fact: Fact) -> str:

@@ -107,7 +107,9 @@ def _known_view(state: VisitState, views: Views) -> Visit:
     return view
 
 
-_UNSEEN = frozenset({"newest", "told", "tracks", "statuses", "window", "loose", "warnings"})
+_UNSEEN = frozenset(
+    {"newest", "told", "tracks", "statuses", "window", "loose", "warnings", "pending"}
+)
 _seen_of = attrgetter(*(one.name for one in fields(VisitState) if one.name not in _UNSEEN))
 
 

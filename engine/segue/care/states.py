@@ -57,6 +57,7 @@ class VisitState:
         history: every fact comes from a source that only fills the index.
         labels: security labels of the facts, sorted.
         numbers: other numbers that messages gave to this visit, sorted.
+        pending: places of a transfer that is announced (A15) and has not happened.
     """
 
     key: str = ""
@@ -90,6 +91,7 @@ class VisitState:
     history: bool = True
     labels: list[str] = field(default_factory=list)
     numbers: list[str] = field(default_factory=list)
+    pending: list[Any] = field(default_factory=list)
 
     @property
     def discharged(self) -> bool:

@@ -8,11 +8,12 @@ import pytest
 
 from segue.care.assemble import visit_resources
 from segue.care.fold import extend_visit, fold_visit
+from segue.care.numbers import refused, resolve_numbers
 from segue.care.person import fold_person
 from segue.care.person_view import visit_view
 from segue.care.states import VisitState
 from segue.model.facts import Fact
-from tests.support.facts import again, condition, doctor, fact, t
+from tests.support.facts import again, condition, doctor, fact, place, t
 
 
 def encounter(facts: list[Fact]) -> dict[str, Any]:
@@ -367,6 +368,89 @@ class TestPlansAndLeaves:
     def test_two_patients_who_swap_beds_have_each_other_s(self) -> None:
         swap = fact("A17", t("07-06 10:00"), control="2", patient_class="E", at="4W")
         assert places(fold_visit([register(), swap]))[-1] == ("4W", "07-06 10:00", None)
+
+
+class TestAnnouncements:
+    def announced(self, control: str = "9") -> Fact:
+        pending = {"location#pending": place("5E")}
+        return fact("A15", t("07-06 08:00"), at="4W", encounter=pending, control=control)
+
+    def statuses(self, facts: list[Fact]) -> list[tuple[str, str]]:
+        shown = encounter(facts).get("location", [])
+        return [(one["location"]["display"], one["status"]) for one in shown]
+
+    def test_an_announced_place_is_planned_until_the_transfer(self) -> None:
+        facts = [register(), inpatient(), self.announced()]
+        before = [("ED", "completed"), ("4W", "active")]
+        assert self.statuses(facts) == [*before, ("5E", "planned")]
+        moved = fact("A02", t("07-06 09:05"), at="5E", control="10")
+        after = [("ED", "completed"), ("4W", "completed"), ("5E", "active")]
+        assert self.statuses([*facts, moved]) == after
+        assert self.statuses([*facts, discharge()])[-1] == ("CCU", "completed")
+
+    def test_a_cancelled_announcement_is_gone_and_the_one_before_it_counts(self) -> None:
+        cancel = fact("A26", t("07-06 08:30"), targets=t("07-06 08:00"), at="4W", control="11")
+        facts = [register(), inpatient(), self.announced(), cancel]
+        assert self.statuses(facts) == [("ED", "completed"), ("4W", "active")]
+        earlier = fact("A15", t("07-06 07:00"), control="8",
+                       encounter={"location#pending": place("2N")})  # fmt: skip
+        assert self.statuses([*facts, earlier])[-1] == ("2N", "planned")
+
+    def test_a_cancelled_discharge_announcement_takes_its_date_along(self) -> None:
+        url = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Encounter.plannedEndDate"
+        planned = {"extension#planned-end": [{"url": url, "valueDateTime": "2026-07-09"}]}
+        announced = fact("A16", t("07-06 08:00"), encounter=planned, control="9")
+        cancel = fact("A25", t("07-06 08:30"), targets=t("07-06 08:00"), control="11")
+        assert encounter([register(), announced])["extension"][0]["url"] == url
+        assert "extension" not in encounter([register(), announced, cancel])
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("event", "code"),
+        [
+            ("A02", "event-after-discharge"),
+            ("A21", "event-after-discharge"),
+            ("A05", "announcement-after-admission"),
+        ],
+    )
+    def test_what_cannot_happen_after_a_discharge_is_a_warning(self, event: str, code: str) -> None:
+        late = fact(event, t("07-11 08:00"), at="5E", control="20")
+        facts = [register(), inpatient(), discharge(), late]
+        state = fold_visit(facts)
+        assert (state.status, state.warnings) == ("finished", [(code, late.id)])
+        assert "5E" not in str(places(state))
+
+    def test_a_return_without_a_leave_is_a_warning_and_changes_nothing(self) -> None:
+        back = fact("A22", t("07-06 08:00"), control="20")
+        state = fold_visit([register(), inpatient(), back])
+        assert state.warnings == [("return-without-leave", back.id)]
+        leave = fact("A21", t("07-06 07:00"), control="19")
+        assert fold_visit([register(), inpatient(), leave, back]).warnings == []
+
+
+class TestNumbers:
+    def test_a_visit_that_was_merged_is_told_under_the_number_that_stays(self) -> None:
+        wrong = fact("A04", t("07-05 07:00"), visit="HOSPA|V0", patient_class="E", at="ED")
+        merge = fact("A42", t("07-05 15:00"), visit="HOSPA|V1", control="5",
+                     details={"prior_visit": "HOSPA|V0"})  # fmt: skip
+        facts = [wrong, register(), inpatient(), merge]
+        numbers = resolve_numbers(fold_person(facts).renamed)
+        assert numbers == {"HOSPA|V0": "HOSPA|V1"}
+        state = fold_visit(facts, "HOSPA|V1")
+        assert state.encounter == fold_visit([register()]).encounter
+        assert state.start == t("07-05 07:00")
+        shown = visit_resources(fold_person(facts), state)[0]["identifier"]
+        assert [(one["value"], one.get("use")) for one in shown] == [("V1", None), ("V0", "old")]
+
+    def test_numbers_never_lead_to_themselves(self) -> None:
+        one = fact("A50", t("07-05 10:00"), visit="HOSPA|V2", control="1",
+                   details={"prior_visit": "HOSPA|V1"})  # fmt: skip
+        back = fact("A50", t("07-05 11:00"), visit="HOSPA|V1", control="2",
+                    details={"prior_visit": "HOSPA|V2"})  # fmt: skip
+        renamed = fold_person([one, back]).renamed
+        assert resolve_numbers(renamed) == {"HOSPA|V2": "HOSPA|V1"}
+        assert refused(renamed) == [back.id]
 
 
 class TestUpdates:
