@@ -15,6 +15,7 @@ from segue.cli.outbox import app as outbox
 from segue.cli.output import Failure
 from segue.cli.person import app as person
 from segue.cli.run import run
+from segue.cli.stay import app as stay
 
 app = typer.Typer(
     name="segue",
@@ -35,6 +36,7 @@ app.command("clock")(clock)
 app.add_typer(mapping, name="map")
 app.add_typer(inbox, name="inbox")
 app.add_typer(outbox, name="outbox")
+app.add_typer(stay, name="stay")
 app.add_typer(person, name="person")
 app.add_typer(db, name="db")
 

@@ -76,11 +76,24 @@ class Recall:
         """One visit folded anew.
 
         Args:
+            key, loose, numbers: see `about`.
+            at: identities of the person whose visit it is, and the visit's own, where
+                other persons spoke of it too.
+        """
+        facts = self.about(key, loose, numbers)
+        if at is not None:
+            facts = [at_home(fact, *at) for fact in facts]
+        return fold_visit(facts, key)
+
+    def about(
+        self, key: str, loose: Iterable[str], numbers: dict[str, str] | None = None
+    ) -> list[Fact]:
+        """The visit parts of the facts about a visit.
+
+        Args:
             key: the number that it is kept under.
             loose: ids of facts without a visit number that belong to it.
             numbers: see `numbers_of`.
-            at: identities of the person whose visit it is, and the visit's own, where
-                other persons spoke of it too.
         """
         also, known = set(loose), numbers or {}
 
@@ -92,10 +105,7 @@ class Recall:
             for row in self.rows()
             if is_meant(row.visit, row.id) and (fact := unpack_stay(row)) is not None
         ]
-        facts += [fact for fact in self.fresh() if is_meant(fact.visit, fact.id)]
-        if at is not None:
-            facts = [at_home(fact, *at) for fact in facts]
-        return fold_visit(facts, key)
+        return facts + [fact for fact in self.fresh() if is_meant(fact.visit, fact.id)]
 
     def may_know(self, key: str) -> bool:
         """Whether facts of a visit may be stored though its state is not."""

@@ -105,6 +105,26 @@ class Reader:
         rows = self.session.rows(f"SELECT key, owner, state FROM visit WHERE {where}", params)
         return {row[0]: VisitRow(*row) for row in rows}
 
+    def visits_numbered(self, number: str) -> list[tuple[str, str]]:
+        """(visit key, identity) of facts about a visit, by its key or its bare number.
+
+        Reads all facts where no visit is kept under that number: for people who look,
+        not for the hot path.
+        """
+        # A bare number has no authority before it; LIKE's own signs are looked for as such.
+        tail = "%|" + number.replace("^", "^^").replace("%", "^%").replace("_", "^_")
+        kept = self.session.rows(
+            "SELECT key FROM visit WHERE key = ? OR key LIKE ? ESCAPE '^'", (number, tail)
+        )
+        keys = [row[0] for row in kept]
+        where, params = "visit = ? OR visit LIKE ? ESCAPE '^'", [number, tail]
+        if keys:
+            where, params = self.session.among(("visit",), [(key,) for key in keys])
+        rows = self.session.rows(
+            f"SELECT DISTINCT visit, identity FROM fact WHERE {where} ORDER BY 1, 2", params
+        )
+        return [(row[0], row[1]) for row in rows]
+
     def facts_of(self, identities: Collection[str]) -> list[FactRow]:
         """All facts about these source identities, in order of entry and id."""
         return self._facts("f.identity", identities)

@@ -1,0 +1,46 @@
+"""Reads the history of a visit out of the store."""
+
+from segue.care.parting import at_home
+from segue.care.timeline import Timeline, timeline
+from segue.pipeline.engine import Hub
+from segue.pipeline.recall import Recall, numbers_of
+from segue.pipeline.transact import Draft
+
+
+class AmbiguousError(Exception):
+    """Several visits have that number; the text names them."""
+
+
+def history_of(hub: Hub, number: str) -> Timeline | None:
+    """The history of a visit, None where nothing is known of it.
+
+    Args:
+        hub: over an open store; nothing is written.
+        number: visit key `HOSPA|V78421`, or the bare number.
+
+    Raises:
+        AmbiguousError: more than one authority gave that number.
+    """
+    with hub.store.read() as reader:
+        found = reader.visits_numbered(number)
+        if not found:
+            return None
+        keys = sorted({key for key, _ in found})
+        draft = Draft(hub, reader, hub.now())
+        draft.load([identity for _, identity in found])
+        charts = {
+            chart.pk: chart
+            for _, identity in found
+            if (chart := draft.person(identity)) is not None
+        }
+        for chart in charts.values():
+            numbers = numbers_of(chart.person)
+            wanted = {numbers.get(key, key) for key in keys} & chart.visits.keys()
+            if len(wanted) > 1 or (wanted and len(keys) > 1 and not numbers):
+                raise AmbiguousError(f"{number}: several visits: {', '.join(keys)}; name one")
+            for key in wanted:
+                facts = Recall(draft, sorted(chart.identities | set(chart.margin.kin)))
+                home = chart.visits[key].identity
+                about = facts.about(key, chart.visits[key].loose, numbers)
+                return timeline((at_home(fact, chart.identities, home) for fact in about), key)
+    return None
