@@ -5,15 +5,17 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route
 
 from segue.api import engine as engine_surface
 from segue.api import fhir as fhir_surface
 from segue.api import hl7v2
 from segue.api.authentication import Tokens
-from segue.api.exchange import refusal
+from segue.api.exchange import base_url, refusal
 from segue.api.fhir import FhirFace
+from segue.api.front import HEADERS, page
+from segue.api.openapi import describe
 from segue.fhir.outcomes import FhirError, fhir_error
 
 log = structlog.get_logger(__name__)
@@ -51,11 +53,26 @@ def build(
     app.router.routes += fhir_routes
     options = Route("/fhir{rest:path}", _options(fhir_routes), methods=["OPTIONS"])
     app.router.routes.append(options)
+    app.add_route("/", _front(face, engine.version, sorted(intakes), tokens), methods=["GET"])
+    app.openapi = describe(app, face.operations, secured=not tokens.open)  # type: ignore[method-assign]
     app.add_exception_handler(FhirError, _outcome)
     app.add_exception_handler(404, _not_found)
     app.add_exception_handler(405, _not_allowed(fhir_routes))
     app.add_exception_handler(Exception, _broken)
     return app
+
+
+def _front(
+    face: FhirFace, version: str, feeds: list[str], tokens: Tokens
+) -> Callable[[Request], Awaitable[Response]]:
+    async def front(request: Request) -> Response:
+        base = base_url(request, face.base)
+        found = page(
+            base, version, len(face.types), face.operations, feeds, secured=not tokens.open
+        )
+        return HTMLResponse(found, headers=HEADERS)
+
+    return front
 
 
 def _receive(
