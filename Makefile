@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PARTS := $(BIN)/python tests/support/parts.py
 
 .PHONY: help install demo run test clients lint types imports unit contract integration acceptance docs \
-        bench bench-validate match crash prove fuzz reference definitions lock clean
+        bench bench-validate match crash prove fuzz fuzz-api reference definitions lock clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -73,6 +73,9 @@ crash: $(READY) ## kill -9 under load, 50 rounds
 
 prove: $(READY) ## the laws of the fold over 100,000 random histories
 	$(BIN)/pytest tests/unit/care -q -k "law or graph" --hypothesis-profile=prove
+
+fuzz-api: $(READY) ## ask everything that OpenAPI describes, 200 times each
+	API_EXAMPLES=200 $(BIN)/pytest tests/integration/test_api_schema.py -q
 
 fuzz: $(READY) ## 100,000 mutations of messages: none raises, none is misread in silence
 	$(BIN)/python -m tests.support.fuzz
