@@ -531,3 +531,11 @@ def test_the_capability_statement_says_what_is_there(api: Api) -> None:
         assert answer.status_code == 200, path
     assert {one["code"] for one in rest["interaction"]} >= {"transaction", "batch"}
     assert "Parameters" not in kinds
+    us_core = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-patient"
+    assert us_core in kinds["Patient"]["supportedProfile"]
+    assert "http://hl7.org/fhir/CompartmentDefinition/patient" in rest["compartment"]
+    assert {"application/json-patch+json", "application/merge-patch+json"} <= set(
+        statement["patchFormat"]
+    )
+    gate = Gate(definitions())
+    assert gate.issues(statement) == []

@@ -82,9 +82,18 @@ class FhirFace:
                 base_url=root,
                 secured=secured,
                 operations=self.operations.all,
+                profiles=self._profiles(),
                 claims=claims(),
             )
         )
+
+    def _profiles(self) -> dict[str, list[str]]:
+        """Type to the profiles that writes are held to where `meta.profile` names them."""
+        found: dict[str, list[str]] = {}
+        for url, one in self.hub.validator.profiles.items():
+            if one.type in self.types:
+                found.setdefault(one.type, []).append(url)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +151,17 @@ INTERACTIONS = (
 def routes(face: FhirFace, tokens: Tokens) -> list[Route]:
     """All routes below /fhir."""
 
+    def stated(form: Form, root: str) -> Response:
+        text = face.statement(root, not tokens.open)
+        return form.shape(answer(text), face.hub.gate.definitions)
+
     async def metadata(request: Request) -> Response:
         try:
             form = Form.of(request)
         except FhirError as error:
             return refusal(error)
-        text = face.statement(base_url(request, face.base), not tokens.open)
-        return form.shape(answer(text), face.hub.gate.definitions)
+        root = base_url(request, face.base)
+        return await asyncio.get_running_loop().run_in_executor(face.pool, stated, form, root)
 
     return [
         Route("/fhir/metadata", metadata, methods=["GET"], include_in_schema=False),
