@@ -93,11 +93,12 @@ def warnings() -> str:
 
 
 def events() -> str:
-    """The ADT trigger events and what each does."""
+    """The trigger events and what each does."""
     from segue.model.events import EVENTS
+    from segue.model.notes import NOTES
 
     rows = [
-        "# ADT trigger events\n\nWhat each event does to visit and person.\n",
+        "# Trigger events\n\nWhat each ADT event does to visit and person.\n",
         "| event | name | structure | effect | about a visit | cancels |",
         "|---|---|---|---|---|---|",
     ]
@@ -107,6 +108,13 @@ def events() -> str:
         rows.append(
             f"| {code} | {event.title} | {event.structure} | {event.effect} | {about} | {cancels} |"
         )
+    rows += [
+        "\n## Messages beside ADT\n",
+        "They say something of a patient, or of a visit, and move nobody.\n",
+        "| message | name | a visit that only they name |",
+        "|---|---|---|",
+    ]
+    rows += [f"| {one.type}^{one.code} | {one.title} | {one.visit} |" for one in NOTES.values()]
     return "\n".join(rows) + "\n"
 
 

@@ -12,6 +12,7 @@ from segue.model.events import EVENTS
 from segue.model.facts import Fact, Fragment
 from segue.model.identity import stable_id
 from segue.model.instants import Moment, instant_of, microseconds
+from segue.model.notes import NOTES
 
 EXAMPLES = max(200, settings.default.max_examples if settings.default else 0)
 """Examples of a law; more with `--hypothesis-profile=prove`."""
@@ -143,7 +144,7 @@ def fact(
         ),
         *mine,
     ]
-    about_visit = EVENTS[event].about_visit if event in EVENTS else False
+    about_visit = EVENTS[event].about_visit if event in EVENTS else event in NOTES
     stay = [
         Fragment("Encounter", stable_id("Encounter", visit) if visit else "", "visit", elements),
         *others,
@@ -237,7 +238,7 @@ SAID_OF_VISITS: tuple[dict[str, Any], ...] = (
 )
 CODES = ((), ("I50.23",), ("E11.9", "J18.9"))
 COMMON = ("A02", "A08", "A08", "A03", "A13", "A12", "A06", "A02", "A54", "A21", "A22", "A11")
-EVENTS_DRAWN = tuple(EVENTS)
+EVENTS_DRAWN = (*EVENTS, "R01", "R01", "T02", "S12", "S15")
 
 
 @st.composite
@@ -272,7 +273,8 @@ def history(seed: int, length: int) -> list[Fact]:
 def _random_fact(chance: Random, event: str, now: int, facts: list[Fact]) -> Fact:
     sent = now + chance.choice((0, 0, 0, 1, 26, 700))
     occurred, targets = minutes(now), None
-    known = [f for f in facts if f.event in EVENTS[event].cancels]
+    cancels = EVENTS[event].cancels if event in EVENTS else ()
+    known = [f for f in facts if f.event in cancels]
     if known and chance.randrange(2):
         occurred = targets = chance.choice(known).occurred
     elif chance.randrange(4) == 0:

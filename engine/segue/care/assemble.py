@@ -45,17 +45,21 @@ _PATIENT_ELEMENT = {
     "FamilyMemberHistory": "patient",
     "Immunization": "patient",
     "RelatedPerson": "patient",
+    "Task": "for",
 }
 """Where a resource names its patient, if that is not `subject`."""
 
 _WITH_ENCOUNTER = frozenset(
     {"AllergyIntolerance", "CarePlan", "ClinicalImpression", "Condition", "DiagnosticReport"}
-    | {"Flag", "Immunization", "MedicationRequest", "Observation", "Procedure"}
+    | {"Flag", "Immunization", "MedicationRequest", "Observation", "Procedure", "Task"}
     | {"QuestionnaireResponse", "ServiceRequest", "Communication", "Composition"}
 )
 """Resources with an element `encounter`."""
 
 _SUBJECT_LISTS = frozenset({"Account"})
+
+_WITHOUT_TIMES = frozenset({"proposed", "cancelled", "waitlist"})
+"""Statuses of an Appointment that need no start and end (R4 invariant app-3)."""
 
 
 def resources(
@@ -308,8 +312,15 @@ def _refer(resource: Resource, patient: str, encounter: str | None) -> None:
         if "guarantor" in resource:
             # A guarantor that no other resource was made for is the patient (GT1-11 SEL).
             resource["guarantor"] = [{"party": reference, **one} for one in resource["guarantor"]]
+    elif kind == "Appointment":
+        _complete_appointment(resource, reference)
     else:
         resource[_PATIENT_ELEMENT.get(kind, "subject")] = reference
+    if kind == "DocumentReference" and "content" not in resource:
+        # A document that was only announced: R4 wants an attachment even so.
+        title = resource.get("description") or resource.get("type", {}).get("text")
+        number = resource.get("masterIdentifier", {}).get("value")
+        resource["content"] = [{"attachment": {"title": title or number or "announced"}}]
     if encounter is None:
         return
     if kind in _WITH_ENCOUNTER:
@@ -317,6 +328,20 @@ def _refer(resource: Resource, patient: str, encounter: str | None) -> None:
     elif kind == "DocumentReference":
         there = [{"reference": f"Encounter/{encounter}"}]
         resource["context"] = {**resource.get("context", {}), "encounter": there}
+
+
+def _complete_appointment(appointment: Resource, patient: dict[str, str]) -> None:
+    """Let the patient take part; without its times it is only proposed."""
+    others = appointment.get("participant", ())
+    appointment["participant"] = [{"actor": patient, "status": "accepted"}, *others]
+    if not ("start" in appointment and "end" in appointment):
+        appointment.pop("start", None)
+        appointment.pop("end", None)
+        status = appointment.get("status")
+        if status in ("noshow", "entered-in-error"):
+            appointment["status"] = "cancelled"
+        elif status not in _WITHOUT_TIMES:
+            appointment["status"] = "proposed"
 
 
 def _person_labels(person: PersonState) -> list[str]:

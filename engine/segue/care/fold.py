@@ -25,6 +25,7 @@ from segue.care.visit_statements import tell
 from segue.care.visit_times import Course, find_times, keeps_times, overlay, start_values
 from segue.model.facts import Fact, Fragment
 from segue.model.identity import stable_id
+from segue.model.notes import NOTES
 
 _SETS_STATUS = frozenset({"preadmit", "admit", "register", "leave", "return", "discharge"})
 _SIMPLE = frozenset(
@@ -95,6 +96,8 @@ def extend_visit(state: VisitState, fact: Fact) -> VisitState | None:
     """
     if not fact.about_visit:
         return state
+    if fact.event in NOTES:
+        return _add_note(state, fact)
     effect = EFFECTS.get(fact.event, "update")
     occurred, recorded = fact.occurred, fact.recorded
     if (
@@ -141,6 +144,29 @@ def extend_visit(state: VisitState, fact: Fact) -> VisitState | None:
     return new
 
 
+def _add_note(state: VisitState, fact: Fact) -> VisitState | None:
+    """Add what no ADT tells: it moves nobody."""
+    at = (fact.recorded.us, fact.sent.us)
+    if (
+        at <= state.told
+        or state.loose
+        or only_named(state)
+        or not state.status
+        or (fact.visit != state.key)
+    ):
+        return None
+    new = state.copy()
+    new.elements = dict(state.elements)
+    tell(new, fact, False, note=True)
+    new.told = at
+    return new
+
+
+def only_named(state: VisitState) -> bool:
+    """Whether no ADT has spoken of the visit yet: a document or an appointment names it."""
+    return state.inferred and not state.newest[0]
+
+
 ADOPTED = "statement"
 """Event of a fact by which a client's Encounter stands for the visit: it keeps its id."""
 OPEN_DISCHARGE = "discharge-time-on-open-visit"
@@ -163,17 +189,20 @@ def _once(facts: Iterable[Fact]) -> list[Fact]:
     return sorted(known.values(), key=recorded_key)
 
 
-def _fold(told: list[Fact]) -> VisitState:
+def _fold(known: list[Fact]) -> VisitState:
+    told = [fact for fact in known if fact.event not in NOTES]
+    if not told:
+        return _name(known)
     struck = strike(told)
     standing = _standing(told, struck)
-    newest = told[-1]
+    newest, last = told[-1], known[-1]
     state = VisitState(
         identity=newest.identity,
         site=newest.site,
         voided=[one[0] for one in struck.undone],
         struck=sorted(struck.by),
         undone=struck.undone,
-        told=(newest.recorded.us, newest.sent.us),
+        told=(last.recorded.us, last.sent.us),
     )
     course = _move_all(state, told, standing, struck)
     if standing:
@@ -186,12 +215,25 @@ def _fold(told: list[Fact]) -> VisitState:
         until = next((at for at in changes if start.us < at.us < end.us), end)
         state.statuses = overlay(state.statuses, status, start, until)
     void = struck.discharge_voided
-    for fact in told:
+    for fact in known:
         if fact.id in struck.by and EFFECTS.get(fact.event) == "pending":
             fact = _unannounced(fact)  # noqa: PLW2901 - what it says apart from that counts
-        tell(state, fact, is_cancel(fact.event) or (void is not None and recorded_key(fact) < void))
+        voided = is_cancel(fact.event) or (void is not None and recorded_key(fact) < void)
+        tell(state, fact, voided, note=fact.event in NOTES)
     _find_newest(state, told)
     _warn(state, told, struck)
+    return state
+
+
+def _name(notes: list[Fact]) -> VisitState:
+    """A visit that no ADT has spoken of yet, as the messages that name it know it."""
+    last = notes[-1]
+    state = VisitState(inferred=True, told=(last.recorded.us, last.sent.us))
+    for fact in notes:
+        tell(state, fact, True)
+    said = {NOTES[fact.event].visit for fact in notes}
+    state.status = "unknown" if "unknown" in said else NOTES[last.event].visit
+    state.statuses = [(state.status, last.recorded, None)]
     return state
 
 

@@ -3,16 +3,20 @@
 Visits come from feeds (folded) and from clients (their own Encounter resources).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any
+from zlib import crc32
+
+import msgspec
 
 from segue.care.dates import moment_of
 from segue.care.elements import expand
+from segue.care.fold import only_named
 from segue.care.person import death, open_sources, practice
-from segue.care.registers import held
-from segue.care.states import PersonState, VisitState
+from segue.care.registers import held, resolve
+from segue.care.states import PersonState, Told, VisitState
 from segue.care.view import CareSetting, ClassPeriod, Evidence, Person, Visit, VoidedDischarge
 from segue.model.instants import Moment
 
@@ -60,11 +64,13 @@ def person_view(
         ]
         recorded = min((at for at in (recorded, *ends) if at is not None), default=None)
     bodies = {one.reference: one.resource for one in person.evidence}
+    told = [visits[key] for key in sorted(visits) if visits[key].status]
     seen = [
-        visit_view(visits[key]) if views is None else _known_view(visits[key], views)
-        for key in sorted(visits)
-        if visits[key].status
+        visit_view(state) if views is None else _known_view(state, views)
+        for state in told
+        if not only_named(state)
     ]
+    folded = _told_evidence(sources, told)
     known = {visit.encounter for visit in seen}
     for one in person.evidence:
         kind = one.resource.get("resourceType")
@@ -89,12 +95,62 @@ def person_view(
         practice=destination,
         practice_id=number,
         visits=seen,
-        evidence=person.evidence,
+        evidence=[*person.evidence, *folded] if folded else person.evidence,
         statements=person.statements,
         receipts=person.receipts,
         labels=sorted({label for _, told in sources for label in told.labels}),
         deceased_recorded=recorded,
     )
+
+
+TOLD = frozenset({"Appointment", "CarePlan", "DocumentReference", "Goal", "ServiceRequest", "Task"})
+"""Types that messages beside ADT make, and that take part in plans as a client's do."""
+
+_BULKY = frozenset({"content", "extension"})
+
+
+def _told_evidence(
+    sources: Sequence[tuple[str, Told]], visits: Iterable[VisitState]
+) -> list[Evidence]:
+    """What messages tell of appointments, documents and plans, as evidence.
+
+    The version changes when anything does: it is the time of the newest statement, or
+    stands for the content.
+    """
+    found: list[Evidence] = []
+    for name, told in sources:
+        for reference in told.resources:
+            kind, _, id_ = reference.partition("/")
+            if kind not in TOLD:
+                continue
+            groups = told.resources[reference]
+            newest = max(stamp for stamp, _ in groups)
+            slim = _slim(kind, id_, resolve([(name, told)], reference))
+            if len(slim) > 2:
+                found.append(Evidence(reference, newest[0], slim, told.site, newest[0]))
+    for visit in visits:
+        for reference, elements in visit.others.items():
+            kind, _, id_ = reference.partition("/")
+            if kind not in TOLD:
+                continue
+            slim = _slim(kind, id_, elements)
+            encounter = {"reference": f"Encounter/{visit.encounter}"}
+            slim["context"] = {**slim.get("context", {}), "encounter": [encounter]}
+            if visit.labels:
+                slim["meta"] = {"security": [{"code": label} for label in visit.labels]}
+            dated = _moment(slim.get("date") or slim.get("authoredOn"))
+            version = crc32(_encode(slim))
+            found.append(Evidence(reference, version, slim, visit.site, dated.us if dated else 0))
+    return found
+
+
+_encode = msgspec.json.Encoder(order="deterministic", decimal_format="number").encode
+
+
+def _slim(kind: str, id_: str, elements: Mapping[str, Any]) -> dict[str, Any]:
+    """A resource without what may be long."""
+    kept = {path: v for path, v in elements.items() if path.partition("#")[0] not in _BULKY}
+    return expand(kind, id_, kept)
 
 
 def _known_view(state: VisitState, views: Views) -> Visit:

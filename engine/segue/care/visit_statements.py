@@ -9,22 +9,25 @@ from segue.care.states import VisitState
 from segue.model.facts import Fact
 
 
-def tell(state: VisitState, fact: Fact, discharge_void: bool) -> None:
+def tell(state: VisitState, fact: Fact, discharge_void: bool, *, note: bool = False) -> None:
     """Take over what a fact states, as the last one that was recorded so far.
 
     Args:
         state: is changed; of what it shares with other states only `elements` is.
         fact: what to take over.
         discharge_void: leave out what the fact says of a discharge.
+        note: the fact is no ADT's: of the Encounter it only says which appointment led
+            to it, and the visit stays the site's that speaks of it in ADT.
     """
     if fact.visit:
         state.key = fact.visit
-    state.identity = fact.identity
-    state.site = fact.site
-    state.history = state.history and fact.history
+    if not note:
+        state.identity = fact.identity
+        state.site = fact.site
+        state.history = state.history and fact.history
     if fact.labels and not set(fact.labels) <= set(state.labels):
         state.labels = sorted({*state.labels, *fact.labels})
-    details = fact.details
+    details = {} if note else fact.details
     if "admission_type" in details:
         state.admission_type = details["admission_type"] or None
     if "service" in details:
@@ -37,6 +40,8 @@ def tell(state: VisitState, fact: Fact, discharge_void: bool) -> None:
                 state.encounter = fragment.id
             elements = state.elements
             for path, value in fragment.elements.items():
+                if note and not path.startswith("appointment"):
+                    continue
                 kind = kind_of(path)
                 if kind == PLAIN or (kind == DISCHARGE and not discharge_void):
                     if value is None:

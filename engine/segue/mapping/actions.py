@@ -79,8 +79,14 @@ def converter(rule: Rule, tools: Tools) -> Convert:
         raise CompileError(f"{rule.target}: option {error} cannot be used.") from None
 
 
-def compile_rule(rule: Rule, tools: Tools) -> tuple[Action, Action]:
-    """A rule as two closures: one for content, one for HL7 null."""
+def compile_rule(rule: Rule, tools: Tools, *, picked: bool = False) -> tuple[Action, Action]:
+    """A rule as two closures: one for content, one for HL7 null.
+
+    Args:
+        rule: as written.
+        tools: the tables.
+        picked: whether the component was taken out of the field before.
+    """
     convert = converter(rule, tools)
     _, _, component, subcomponent = split_field(rule.sources[0])
     put = _sink(rule)
@@ -117,7 +123,7 @@ def compile_rule(rule: Rule, tools: Tools) -> tuple[Action, Action]:
 
     others = () if _depends(rule) else also_reads(rule.target, rule.options)
     plain = _remembering(ordinal, read, put, others) if others else act
-    if component:
+    if component and not picked:
         plain = _of_part(plain, clear, each, component, subcomponent)
     if rule.where:
         holds = compile_condition(rule.where, split_field(rule.sources[0])[0])

@@ -17,12 +17,14 @@ from segue.mapping.identity import patient_identity, visit_identity
 from segue.mapping.load import MappingSet
 from segue.mapping.said import unread
 from segue.mapping.tables import Tools
+from segue.mapping.texts import join_texts
 from segue.mapping.times import EventTimes
 from segue.mapping.values import Memo, NoMemo, Run
 from segue.mapping.walk import walk
 from segue.model.events import EVENTS, MOVEMENT_UPDATE, Event
 from segue.model.facts import Fact, Fragment
 from segue.model.issues import Issue
+from segue.model.notes import MESSAGES
 
 NO_VISIT = "N"
 """PV1-2 of a PV1 that is there only because the structure wants one."""
@@ -74,30 +76,39 @@ def apply(
     run.directory = directory
     header, stated = message.first("MSH"), message.first("EVN")
     movement = message.first("ZBE")
-    event = EVENTS.get(message.event) if movement is None else _moved(message.event, movement, run)
+    if message.type != "ADT":
+        event = _note(message)
+    elif movement is None:
+        event = EVENTS.get(message.event)
+    else:
+        event = _moved(message.event, movement, run)
     # Who entered the event is in the directory, whoever asks for the provenance.
     operator = _operator(run.first(stated.raw(5)), run) if stated and stated.raw(5) else None
     run.found.clear()
     mapped.making = partial(_provenance, mapping.digest, message, run, operator)
-    if message.type != "ADT" or event is None or event.effect in NO_PATIENT:
+    if event is None or event.effect in NO_PATIENT:
         text = "this event has no map; the message is kept as sent"
         mapped.issues.append(Issue("warning", "unsupported-event", "MSH-9", text))
         return mapped
-    plan = mapping.plan(message.structure)
+    plan = mapping.plan(message.type, message.structure)
     times = EventTimes(run, header, stated, movement, context.received)
     mapped.making = partial(mapped.making, times)
     digest = context.digest or hashlib.sha256(message.text.encode()).hexdigest()
     control_id = (header.raw(10) if header else "").strip()
     sender = context.sender or _sender(header, context)
     unmapped: dict[str, str] = {}
+    headers: dict[str, Segment] = {}
     for segment in message.segments:
         if segment.name in HEADERS:
+            headers.setdefault(segment.name, segment)
             reads = plan.structural.get(segment.name, frozenset())
             fields = segment.fields
             for n, raw in unread(fields, range(len(fields)), reads):
                 unmapped[f"{segment.name}-{n}"] = raw
-    for ordinal, (pid, segments) in enumerate(_patients(message)):
-        fact = _fact(mapping, event, pid, segments, run, times)
+    for ordinal, (pid, body) in enumerate(_patients(message)):
+        told = event.effect == "note"
+        segments = join_texts(body, every=message.type == "MDM") if told else body
+        fact = _fact(mapping, event, pid, segments, run, times, headers)
         if fact is None:
             continue
         walk(plan, run, fact, segments, unmapped, known=known, trace=mapped.trace)
@@ -119,6 +130,13 @@ def apply(
     mapped.issues = run.issues
     mapped.verbatim = unmapped
     return mapped
+
+
+def _note(message: Message) -> Event | None:
+    """A message beside ADT that Segue knows: it says something and moves nobody."""
+    if (message.type, message.event) not in MESSAGES:
+        return None
+    return Event(message.event, "", message.structure, "note", 4)
 
 
 def source_identity(mapping: MappingSet, message: Message, context: Context) -> str | None:
@@ -193,9 +211,10 @@ def _fact(
     segments: list[Segment],
     run: Run,
     times: EventTimes,
+    headers: dict[str, Segment],
 ) -> Fact | None:
     """The fact of a patient group, with its keys and times and nothing mapped yet."""
-    first: dict[str, Segment] = {}
+    first: dict[str, Segment] = dict(headers)
     for segment in segments:
         first.setdefault(segment.name, segment)
     run.segments, run.details, run.labels, run.fired = first, {}, [], []
@@ -209,7 +228,9 @@ def _fact(
     stay = first.get("PV1")
     about_visit = event.about_visit and _speaks_of_visit(event, stay, run)
     visit = visit_identity(rules, run) if about_visit else None
-    if about_visit and visit is None:
+    if event.effect == "note":
+        about_visit = visit is not None  # without its number it is the patient's alone
+    elif about_visit and visit is None:
         text = "no visit number; the visit is sought among the patient's open ones"
         run.report("warning", "no-visit-number", "PV1-19", text)
     run.identity, run.visit = identity, visit or ""
@@ -235,7 +256,7 @@ def _fact(
 
 def _speaks_of_visit(event: Event, visit: Segment | None, run: Run) -> bool:
     if visit is None:
-        return event.effect != "update"
+        return event.effect not in ("update", "note")
     return run.part(run.parts(visit.raw(2)), 1) != NO_VISIT
 
 

@@ -79,8 +79,11 @@ def observation_value(tools: Tools) -> Convert:
         if kind not in TEXTS and run.repetition in raw:
             return None  # several values are components
         if kind == "NM":
-            value = decimal_of(run.part(run.parts(raw), 1), run)
-            return None if value is None else ("Quantity", united(value, run))
+            text = run.part(run.parts(raw), 1)
+            value = decimal_of(text, run) if text else None
+            if value is None:
+                return ("String", text) if text else None
+            return "Quantity", united(value, run)
         if kind in {"CWE", "CE", "CNE", "CF"}:
             coded = concept(raw, run)
             return ("CodeableConcept", coded) if coded else None

@@ -21,7 +21,7 @@ from segue.mapping.fields import (
     first_of,
     split_field,
 )
-from segue.mapping.functions import CHOICES, WHOLE, also_reads
+from segue.mapping.functions import CHOICES, STANDING, WHOLE, also_reads
 from segue.mapping.language import MessageMap, Placement, Rule, SegmentMap
 from segue.mapping.tables import Tools
 from segue.mapping.values import Run
@@ -29,6 +29,10 @@ from segue.model.identity import stable_id
 
 ANCHORS = frozenset({"PID", "PV1", "PR1", "IN1"})
 """Segments that `after:` may name."""
+
+
+LAST = 1_000
+"""Stands for a field after all others: what is read from several fields, or from elsewhere."""
 
 
 class Reader(NamedTuple):
@@ -102,6 +106,8 @@ class Plan:
     Attributes:
         options: name of a segment to its placements, the most particular one first.
         structural: fields that nothing need be made of.
+        anchors: segments that placements ask about; followed: those whose nearest one
+            before is read by rules of others.
         personal: segments that speak of the patient alone, whatever stands around them;
             with the maps that must have made something, or parts of them say nothing.
     """
@@ -110,6 +116,8 @@ class Plan:
     options: dict[str, tuple[Option, ...]] = field(default_factory=dict)
     structural: dict[str, frozenset[int]] = field(default_factory=dict)
     personal: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    anchors: frozenset[str] = ANCHORS
+    followed: frozenset[str] = frozenset()
 
 
 def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tuple[Rule, str]]]:
@@ -119,21 +127,28 @@ def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tu
     readers: dict[int, list[tuple[Rule, Action, Action]]] = {}
     loose: list[tuple[Rule, FieldReader, Action, Action]] = []
     reads: set[tuple[str, int]] = set()
+    written: dict[str, int] = {}
     for rule in segment_map.rules.values():
         if rule.to.endswith("[x]") and (rule.verb != "using" or rule.target not in CHOICES):
             names = ", ".join(sorted(CHOICES))
             faults.append((rule, f"to {rule.to}: only these functions choose a type: {names}."))
             continue
+        segment, number, _, _ = split_field(rule.sources[0])
+        # Of two rules for one element the later one in the file holds, whatever their fields.
+        after = max(written.get(rule.to, 0), number if segment == own else LAST)
+        direct = len(rule.sources) == 1 and segment == own and (rule.each or after == number)
+        written[rule.to] = number if direct else LAST
         try:
-            act, clear = compile_rule(rule, tools)
+            act, clear = compile_rule(rule, tools, picked=not direct)
         except CompileError as error:
             faults.append((rule, str(error)))
             continue
         reads.update(split_field(path)[:2] for path in rule.sources)
         reads.update(split_field(path)[:2] for path in rule.where)
         reads.update((own, n) for n in also_reads(rule.target, rule.options))
-        segment, number, _, _ = split_field(rule.sources[0])
-        if len(rule.sources) == 1 and segment == own:
+        if rule.target in STANDING:
+            reads.add(("", 0))  # what came before decides
+        if direct:
             readers.setdefault(number, []).append((rule, act, clear))
         else:
             loose.append((rule, first_of(rule.sources, own), act, clear))
@@ -221,6 +236,10 @@ def compile_plan(
                 _first_only(chosen),
             )
         )
+    used = {p.map.name: p for options in grouped.values() for o in options for p in o.programs}
+    read = {name for program in used.values() for name, _ in program.reads_elsewhere}
+    plan.followed = frozenset(read - {"PID", "PV1", "MSH", "EVN", ""})
+    plan.anchors = ANCHORS | {p.after for p in placements.values() if p.after}
     for segment, options in grouped.items():
         # A placement that says more is tried first; otherwise the order of the file holds.
         options.sort(key=lambda o: (o.condition is None, o.placement.after is None))

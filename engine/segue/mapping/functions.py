@@ -27,6 +27,24 @@ from segue.mapping.coverage_functions import (
 )
 from segue.mapping.datatypes import Factory
 from segue.mapping.directory import DATATYPES
+from segue.mapping.document_functions import (
+    document_content,
+    plain_identifier,
+    related_document,
+    report_attachment,
+)
+from segue.mapping.order_functions import (
+    appointment_actor,
+    appointment_end,
+    appointment_minutes,
+    appointment_place,
+    appointment_resource,
+    goal_target,
+    observed,
+    order_performer,
+    provider,
+    specimen_number,
+)
 from segue.mapping.patient_functions import (
     animal,
     birth_time,
@@ -129,6 +147,91 @@ def reference_to(tools: Tools, *, map: str, element: str) -> Convert:  # noqa: A
     return convert
 
 
+def made_reference(tools: Tools, *, map: str) -> Convert:  # noqa: A002
+    """A Reference to what another map made of this segment.
+
+    >>> run = scratch()
+    >>> run.made["OBX_Observation"] = "Observation/7"
+    >>> made_reference(Tools(), map="OBX_Observation")("X", run)
+    {'reference': 'Observation/7'}
+    """
+
+    def convert(raw: str, run: Run) -> dict[str, str] | None:
+        made = run.made.get(map)
+        return {"reference": made} if made else None
+
+    return convert
+
+
+def standing_reference(tools: Tools, *, map: str) -> Convert:  # noqa: A002
+    """A Reference to what another map made last, of a segment before this one.
+
+    >>> run = scratch()
+    >>> run.standing["PRB_Condition"] = "Condition/7"
+    >>> standing_reference(Tools(), map="PRB_Condition")("X", run)
+    {'reference': 'Condition/7'}
+    """
+
+    def convert(raw: str, run: Run) -> dict[str, str] | None:
+        made = run.standing.get(map)
+        return {"reference": made} if made else None
+
+    return convert
+
+
+def lines(tools: Tools) -> Convert:
+    r"""TX, FT: all repetitions as the lines of one text.
+
+    >>> example("lines", "Bring your~medication list")
+    'Bring your\nmedication list'
+    """
+
+    def convert(raw: str, run: Run) -> str | None:
+        found = [run.text(one.replace(run.component, " ")) for one in raw.split(run.repetition)]
+        return "\n".join(found).strip() or None
+
+    return convert
+
+
+def annotation(tools: Tools) -> Convert:
+    r"""NTE-3 as an Annotation, with who entered it (NTE-5) and when (NTE-6).
+
+    >>> example("annotation", "Haemolysed~repeat")
+    {'text': 'Haemolysed\nrepeat'}
+    """
+    read, person = lines(tools), DATATYPES["XCN_Practitioner"](tools)
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        text = read(raw, run)
+        if text is None:
+            return None
+        made: dict[str, Any] = {"text": text}
+        author = run.first(run.field(5))
+        if author and (who := person(author, run)):
+            made["authorReference"] = who
+        entered = run.moment(run.field(6)) if run.field(6) else None
+        if entered:
+            made["time"] = entered.text
+        return made
+
+    return convert
+
+
+def listed(tools: Tools, *, datatype: str, **options: Any) -> Convert:
+    """A list of the one value that the first of several fields holds.
+
+    >>> example("listed", "7^OE", datatype="EI")[0]["value"]
+    '7'
+    """
+    read = DATATYPES[datatype](tools, **options)
+
+    def convert(raw: str, run: Run) -> list[Any] | None:
+        made = read(run.first(raw), run)
+        return [made] if made is not None else None
+
+    return convert
+
+
 def extension(
     tools: Tools,
     *,
@@ -145,7 +248,11 @@ def extension(
     >>> example("extension", "CAT", url="urn:x", value="valueString", datatype="ST")
     {'url': 'urn:x', 'valueString': 'CAT'}
     """
-    read = DATATYPES[datatype or "ST"](tools, **options)
+    read = (
+        annotation(tools)
+        if datatype == "Annotation"
+        else DATATYPES[datatype or "ST"](tools, **options)
+    )
 
     def convert(raw: str, run: Run) -> dict[str, Any] | None:
         made = read(raw, run)
@@ -214,6 +321,25 @@ FUNCTIONS: dict[str, Factory] = {
         sent_episode,
         text_only,
         reference_to,
+        made_reference,
+        standing_reference,
+        lines,
+        annotation,
+        appointment_end,
+        appointment_minutes,
+        appointment_actor,
+        appointment_place,
+        appointment_resource,
+        document_content,
+        report_attachment,
+        order_performer,
+        observed,
+        specimen_number,
+        goal_target,
+        provider,
+        related_document,
+        plain_identifier,
+        listed,
         encounter_diagnosis,
         diagnosis_code,
         procedure_code,
@@ -249,13 +375,17 @@ FUNCTIONS: dict[str, Factory] = {
     )
 }
 
-WHOLE = frozenset({"us_core_category", "practice", "contact", "observation_value"})
+WHOLE = frozenset(
+    {"us_core_category", "practice", "contact", "observation_value", "lines", "annotation"}
+    | {"document_content", "observed", "provider", "report_attachment"}
+)
 """Functions that get the field with all its repetitions."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "observation_value": VALUE_TYPES,
     "onset": ("DateTime", "String"),
     "procedure_time": ("DateTime", "Period"),
+    "observed": ("DateTime", "Period"),
     "deceased": ("DateTime", "Boolean"),
     "multiple_birth": ("Integer", "Boolean"),
 }
@@ -279,6 +409,16 @@ ALSO_READS: dict[str, tuple[int, ...]] = {
     "procedure_time": (7,),
     "sent_episode": (53,),
     "further_causes": (1,),
+    "annotation": (5, 6),
+    "observed": (8,),
+    "provider": (2, 7, 10),
+    "document_content": (2, 3),
+    "report_attachment": (2, 3),
+    "appointment_minutes": (10,),
+    "appointment_end": (9, 10),
+    "appointment_actor": (4, 6, 12),
+    "appointment_place": (4, 6, 12),
+    "appointment_resource": (4, 14),
 }
 """Functions that look at other fields of their segment: which ones."""
 
@@ -294,13 +434,20 @@ def also_reads(target: str, options: Mapping[str, Any]) -> tuple[int, ...]:
     >>> also_reads("subscriber", {})
     (17,)
     """
+    if options.get("datatype") == "Annotation":
+        return ALSO_READS["annotation"]
     if target in FIELDS_IN_OPTIONS:
         return tuple(number for number in options.values() if isinstance(number, int))
     return ALSO_READS.get(target, ())
 
 
-DEPENDENT = frozenset(
-    {"encounter_diagnosis", "reference_to", "subscriber", "nothing", "birth_time", "deceased"}
+STANDING = frozenset({"standing_reference"})
+"""Functions that look at what other segments made before."""
+
+DEPENDENT = STANDING | frozenset(
+    {"encounter_diagnosis", "reference_to", "made_reference", "subscriber", "annotation"}
+    | {"appointment_end", "appointment_actor", "appointment_place", "appointment_resource"}
+    | {"document_content", "nothing", "birth_time", "deceased"}
     | {"procedure_time", "onset", "patient_address", "county_alone", "contact"}
 )
 """Functions whose value is not that of the field and the site alone."""

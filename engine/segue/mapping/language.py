@@ -117,6 +117,7 @@ PLACEMENT_KEYS: dict[str, dict[str, Any]] = {
 
 MESSAGE_KEYS: dict[str, dict[str, Any]] = {
     "message": _described(_TEXT, "`ADT`, or a structure such as `ADT_A39`."),
+    "extends": _described(_TEXT, "`ADT`: a message whose placements hold here, too."),
     "structural": _described(_TEXTS, "Fields that carry nothing beyond the message itself."),
     "segments": {
         "type": "object",
@@ -294,6 +295,7 @@ class MessageMap:
     """The placements of a message type or structure."""
 
     name: str
+    extends: str = ""
     structural: list[str] = field(default_factory=list)
     placements: dict[str, Placement] = field(default_factory=dict)
 

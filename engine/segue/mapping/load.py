@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from segue.mapping.compile import Plan, Program, compile_map, compile_plan
-from segue.mapping.language import SITE_KEYS, IdentityRules, Rule, SegmentMap, Table
+from segue.mapping.language import (
+    SITE_KEYS,
+    IdentityRules,
+    MessageMap,
+    Rule,
+    SegmentMap,
+    Table,
+)
 from segue.mapping.read import Layer, Reading, known_keys, read_layer
 from segue.mapping.source import Fault, MappingError, did_you_mean, read_file
 from segue.mapping.tables import Tools
@@ -50,9 +57,10 @@ class MappingSet:
         self.caches[id(settings)] = room
         return room
 
-    def plan(self, structure: str) -> Plan:
-        """The plan of a structure, else of its message type."""
-        return self.plans.get(structure) or self.plans[structure.partition("_")[0]]
+    def plan(self, kind: str, structure: str = "") -> Plan:
+        """The plan of a structure of a message type, else of the type."""
+        own = self.plans.get(structure) if structure.startswith(kind) else None
+        return own or self.plans[kind]
 
 
 def shipped() -> Path:
@@ -107,8 +115,7 @@ def load(core: Path, sites: Sequence[Path] = (), site: str | None = None) -> Map
         raise MappingError(sorted(reading.faults, key=lambda fault: (fault.file, fault.line)))
     plans = {}
     for name in reading.messages:
-        family = [reading.messages[n] for n in dict.fromkeys((name.partition("_")[0], name))]
-        plans[name] = compile_plan(name, family, programs)
+        plans[name] = compile_plan(name, _family(reading, name), programs)
     return MappingSet(
         site=site,
         digest=reading.digest.hexdigest()[:32],
@@ -120,6 +127,18 @@ def load(core: Path, sites: Sequence[Path] = (), site: str | None = None) -> Map
         plans=plans,
         identity=reading.identity,
     )
+
+
+def _family(reading: Reading, name: str) -> list[MessageMap]:
+    """The messages whose placements hold for one, the most general first."""
+    found: dict[str, MessageMap] = {}
+    for one in (name.partition("_")[0], name):
+        message = reading.messages.get(one)
+        if message is not None:
+            if message.extends in reading.messages:
+                found.setdefault(message.extends, reading.messages[message.extends])
+            found[one] = message
+    return list(found.values())
 
 
 def _layers(reading: Reading, core: Path, sites: Sequence[Path], site: str | None) -> list[Layer]:
@@ -161,6 +180,15 @@ def _layers(reading: Reading, core: Path, sites: Sequence[Path], site: str | Non
 
 def _check_references(reading: Reading) -> None:
     for message in reading.messages.values():
+        if message.extends and message.extends not in reading.messages:
+            reading.faults.append(
+                Fault(
+                    f"messages/{message.name}.yaml",
+                    1,
+                    f"extends {message.extends}: no such message."
+                    + did_you_mean(message.extends, reading.messages),
+                )
+            )
         for placement in message.placements.values():
             for name in placement.use:
                 if name not in reading.maps:

@@ -313,6 +313,7 @@ def _read_message(reading: Reading, layer: Layer, name: str, document: Document)
     data = document.data
     known_keys(document, data, MESSAGE_KEYS, ())
     message = reading.messages.setdefault(name, MessageMap(name))
+    message.extends = str(data.get("extends", message.extends))
     structural = _texts(document, data.get("structural"), ("structural",))
     message.structural += [t for t in structural if _check_field(document, t, ("structural",))]
     segments = data.get("segments") or {}

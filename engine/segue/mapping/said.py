@@ -6,7 +6,7 @@ and GT1 word for word. `segue.mapping.walk` puts together what all segments say.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from segue.hl7v2.message import NULL, Segment
@@ -69,6 +69,7 @@ class Hearing:
         standing: maps that made a resource before, to `Type/id`; what joins needs it.
         trace: what each rule did is added here, where asked for.
         number: which segment of its name.
+        incomplete: programs that made nothing, for something they need was not said.
     """
 
     run: Run
@@ -77,6 +78,15 @@ class Hearing:
     standing: dict[str, str]
     trace: list[Step] | None = None
     number: int = 1
+    incomplete: list[Program] = field(default_factory=list)
+
+    def _read_by_others(self, option: Option) -> frozenset[int]:
+        """The fields that are read, without those of programs that made nothing of them."""
+        reads = set(self.plan.structural.get(option.placement.segment, NOTHING))
+        for program in option.programs:
+            if program not in self.incomplete and (program.type != "Encounter" or self.about_visit):
+                reads |= program.reads
+        return frozenset(reads)
 
     def hear(
         self, segment: Segment, option: Option | None
@@ -91,9 +101,12 @@ class Hearing:
             reads = self.plan.structural.get(segment.name, NOTHING)
         else:
             reads = option.reads if self.about_visit else option.reads_without_visit
+            self.incomplete.clear()
             for program in option.programs:
                 if program.type != "Encounter" or self.about_visit:
                     self._through(program, populated, parts)
+            if self.incomplete:
+                reads = self._read_by_others(option)
         left = unread(fields, populated, reads)
         if option is not None and run.repetition in segment.line:
             left += left_out(fields, option.first_only, run)
@@ -159,6 +172,7 @@ class Hearing:
         return "visit" if scope == "visit" and self.about_visit else "person"
 
     def _incomplete(self, program: Program, what: str) -> None:
+        self.incomplete.append(program)
         self.run.report(
             "warning",
             "incomplete",

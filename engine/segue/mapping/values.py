@@ -41,7 +41,8 @@ class Run:
         fields: raw fields of the segment that is being mapped.
         segments: the first segment of each name in the patient group.
         identity, visit: keys of patient and visit, "" before they are known.
-        made: id of what each map made of the running segment.
+        made: id of what each map made of the running segment; standing: of what each
+            made last before, to `Type/id`.
         memos: what was made of a raw field before, by ordinal of the field's first rule.
         timed: a time was read; odd: something was wrong; touched: directory resources
             that were named. All since a field was last learnt.
@@ -71,6 +72,7 @@ class Run:
         "repetition",
         "segments",
         "site",
+        "standing",
         "subcomponent",
         "systems",
         "timed",
@@ -116,6 +118,7 @@ class Run:
         self.details: dict[str, Any] = {}
         self.labels: list[str] = []
         self.made: dict[str, str] = {}
+        self.standing: dict[str, str] = {}
         self.memos: Sequence[Memo] = ()
         self.timed = False
         self.odd = False

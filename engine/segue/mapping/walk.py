@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from segue.hl7v2.message import Segment
-from segue.mapping.compile import ANCHORS, Option, Plan
+from segue.mapping.compile import Option, Plan
 from segue.mapping.context import Step
 from segue.mapping.memo import Recent
 from segue.mapping.said import Hearing, Part, Said, add
@@ -60,17 +60,20 @@ def walk(
         personal = plan.personal
     standing: dict[str, str] = {}
     hearing = Hearing(run, plan, fact.about_visit, standing, trace)
+    run.standing = standing
     heard: list[Said] = []
     person: list[Part] = []
     stay: list[Part] = []
     repeated = True
     counts: dict[str, int] = {}
-    anchor = ""
+    anchor, anchors, followed = "", plan.anchors, plan.followed
     for segment in segments:
         name, line = segment.name, segment.line
         counts[name] = number = counts.get(name, 0) + 1
-        if name in ANCHORS:
+        if name in anchors:
             anchor = name
+        if name in followed:
+            run.segments[name] = segment
         joins = personal.get(name)
         # Escapes may hang on the message's character set.
         if joins is not None and run.escape not in line:

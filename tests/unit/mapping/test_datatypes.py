@@ -31,6 +31,10 @@ NEEDS = {
     "team_member": {"role": 3, "start": 5, "end": 6, "organization": 14, "action": 2},
     "role_performer": {"role": 3, "organization": 14, "action": 2},
     "subscriber": {"map": "X"},
+    "made_reference": {"map": "X"},
+    "related_document": {"code": "replaces"},
+    "listed": {"datatype": "EI"},
+    "standing_reference": {"map": "X"},
     "numbered": {"type": "MC"},
     "coded_component": {"code": "1", "display": "x"},
 }

@@ -172,6 +172,10 @@ def test_every_shipped_file_agrees_with_the_generated_schema(kind):
 def test_the_shipped_maps_use_every_map_and_name_no_code_twice():
     mapping = core()
     used = {
-        name for o in mapping.plans["ADT"].options.values() for p in o for name in p.placement.use
+        name
+        for plan in mapping.plans.values()
+        for options in plan.options.values()
+        for option in options
+        for name in option.placement.use
     }
     assert used == set(mapping.maps)

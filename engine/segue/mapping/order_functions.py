@@ -1,0 +1,248 @@
+"""Named functions for what is planned: appointments (SCH, AIS, AIP, AIL, AIG) and orders."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from segue.mapping.datatypes import codeable_concept, entity_identifier, period_of
+from segue.mapping.directory import location, organization, practitioner
+from segue.mapping.tables import Convert, Tools
+from segue.mapping.values import Run
+
+USUAL_MINUTES = 30
+"""How long an appointment takes that says nothing of it."""
+
+_MINUTES = {"S": 1 / 60, "SEC": 1 / 60, "H": 60, "HR": 60, "HOUR": 60, "HOURS": 60, "D": 1440}
+_PLACES = (("AIS", 7, 8), ("AIP", 9, 10), ("AIL", 9, 10), ("AIG", 11, 12))
+"""Segment, and its fields of duration and unit."""
+_ENDS = (("SCH", 11, 5), ("TQ1", 8, 1))
+
+
+def _minutes(count: str, unit: str) -> int:
+    try:
+        return round(float(count) * _MINUTES.get(unit.upper(), 1))
+    except (ValueError, OverflowError):
+        return 0
+
+
+def _sent(run: Run, segment: str, n: int, component: int = 1) -> str:
+    fields = run.fields_of(segment)
+    raw = run.first(fields[n]) if n < len(fields) else ""
+    return run.part(run.parts(raw), component)
+
+
+def appointment_minutes(tools: Tools) -> Convert:
+    """SCH-9 in the unit of SCH-10 as minutes.
+
+    >>> from segue.mapping.functions import example
+    >>> example("appointment_minutes", "45")
+    45
+    """
+
+    def convert(raw: str, run: Run) -> int | None:
+        unit = run.part(run.parts(run.field(10)), 1)
+        return _minutes(run.part(run.parts(raw), 1), unit) or None
+
+    return convert
+
+
+def appointment_end(tools: Tools) -> Convert:
+    """The end of an appointment, of its start: as sent, else after its duration.
+
+    SCH-11.5 or TQ1-8; else SCH-9, else the duration of AIS, AIP, AIL or AIG; else
+    half an hour.
+
+    >>> from segue.mapping.functions import example
+    >>> example("appointment_end", "20260716103000-0400")
+    '2026-07-16T11:00:00-04:00'
+    """
+
+    def convert(raw: str, run: Run) -> str | None:
+        start = run.moment(raw)
+        if start is None or not start.has_time:
+            return None
+        for segment, n, component in _ENDS:
+            sent = _sent(run, segment, n, component)
+            end = run.moment(sent) if sent else None
+            if end is not None and end.has_time and end.us >= start.us:
+                return end.text
+        minutes = _minutes(_sent(run, "SCH", 9), _sent(run, "SCH", 10))
+        for segment, n, unit in _PLACES:
+            minutes = minutes or _minutes(_sent(run, segment, n), _sent(run, segment, unit))
+        minutes = minutes if 0 < minutes < 100 * 1440 else USUAL_MINUTES
+        return (datetime.fromisoformat(start.text) + timedelta(minutes=minutes)).isoformat()
+
+    return convert
+
+
+def _participation(run: Run, n: int) -> str:
+    """Whether somebody takes part: AIP-12, AIL-12 or AIG-14 (table 0278)."""
+    word = run.part(run.parts(run.field(n)), 1).lower()
+    if word in ("cancelled", "canceled", "discontinued", "deleted"):
+        return "declined"
+    return "tentative" if word in ("pending", "waitlist") else "accepted"
+
+
+def appointment_actor(tools: Tools, *, role: str = "") -> Convert:
+    """XCN: a participant of an Appointment; AIP-4 says as what.
+
+    Args:
+        role: what somebody is who only knows of it: `placer contact`.
+
+    >>> from segue.mapping.functions import example
+    >>> example("appointment_actor", "77^SEE^SAM")["status"]
+    'accepted'
+    """
+    person, concept = practitioner(tools), codeable_concept(tools)
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        actor = person(raw, run)
+        if actor is None:
+            return None
+        if role:
+            kind = [{"text": role}]
+            return {
+                "type": kind, "actor": actor, "required": "information-only", "status": "accepted"
+            }  # fmt: skip
+        made: dict[str, Any] = {"actor": actor, "status": _participation(run, 12)}
+        kind_sent = run.first(run.field(4))
+        if kind_sent and (found := concept(kind_sent, run)):
+            made["type"] = [found]
+        return made
+
+    return convert
+
+
+def appointment_place(tools: Tools) -> Convert:
+    """AIL-3: the Location as a participant of an Appointment.
+
+    >>> from segue.mapping.functions import example
+    >>> example("appointment_place", "CLINIC^3")["actor"]["display"]
+    'CLINIC 3'
+    """
+    place = location(tools)
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        actor = place(raw, run)
+        return {"actor": actor, "status": _participation(run, 12)} if actor else None
+
+    return convert
+
+
+def appointment_resource(tools: Tools) -> Convert:
+    """AIG-3: a room or a machine, by name, as a participant of an Appointment.
+
+    >>> from segue.mapping.functions import example
+    >>> example("appointment_resource", "MRI1^Scanner one")["actor"]
+    {'identifier': {'value': 'MRI1'}, 'display': 'Scanner one'}
+    """
+    concept = codeable_concept(tools)
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        texts = run.texts(raw, 2)
+        actor: dict[str, Any] = {}
+        if texts[0]:
+            actor["identifier"] = {"value": texts[0]}
+        if texts[1]:
+            actor["display"] = texts[1]
+        if not actor:
+            return None
+        made: dict[str, Any] = {"actor": actor, "status": _participation(run, 14)}
+        kind = run.first(run.field(4))
+        if kind and (found := concept(kind, run)):
+            made["type"] = [found]
+        return made
+
+    return convert
+
+
+def order_performer(tools: Tools) -> Convert:
+    """NDL of OBR-32, -34, -35: its first component names a person (CNN).
+
+    >>> from segue.mapping.functions import example
+    >>> example("order_performer", "77&READ&RAY^20260705")["display"]
+    'RAY READ'
+    """
+    person = practitioner(tools)
+
+    def convert(raw: str, run: Run) -> Any:
+        if run.subcomponent in raw:
+            raw = raw.split(run.component, maxsplit=1)[0].replace(run.subcomponent, run.component)
+        return person(raw, run)
+
+    return convert
+
+
+def observed(tools: Tools) -> Convert:
+    """OBR-7 as effective[x]: a Period where OBR-8 says when it ended.
+
+    >>> from segue.mapping.functions import example
+    >>> example("observed", "20260705")
+    ('DateTime', '2026-07-05')
+    """
+
+    def convert(raw: str, run: Run) -> tuple[str, Any] | None:
+        start = run.moment(raw)
+        if start is None:
+            return None
+        if run.field(8) and (period := period_of(run, raw, run.field(8))):
+            return "Period", period
+        return "DateTime", start.text
+
+    return convert
+
+
+def specimen_number(tools: Tools) -> Convert:
+    """SPM-2 (EIP): the filler's number of a specimen, else the placer's, as an Identifier.
+
+    >>> from segue.mapping.functions import example
+    >>> example("specimen_number", "P1&OE^F1&LAB")["value"]
+    'F1'
+    """
+    read = entity_identifier(tools)
+
+    def convert(raw: str, run: Run) -> Any:
+        parts = run.parts(raw)
+        chosen = parts[1] if len(parts) > 1 and parts[1].strip(run.blank) else parts[0]
+        return read(chosen.replace(run.subcomponent, run.component), run)
+
+    return convert
+
+
+def goal_target(tools: Tools) -> Convert:
+    """GOL-8: when a Goal is to be reached, as its target.
+
+    >>> from segue.mapping.functions import example
+    >>> example("goal_target", "20260901")
+    {'dueDate': '2026-09-01'}
+    """
+
+    def convert(raw: str, run: Run) -> dict[str, str] | None:
+        due = run.moment(raw[:8])
+        return {"dueDate": due.text} if due else None
+
+    return convert
+
+
+def provider(tools: Tools) -> Convert:
+    """PRD: a reference to who refers or is referred to.
+
+    The person of PRD-2 with the number of PRD-7, else the organization of PRD-10.
+
+    >>> from segue.mapping.functions import example
+    >>> example("provider", "REFER^RITA")["display"]
+    'RITA REFER'
+    """
+    person, firm = practitioner(tools), organization(tools)
+
+    def convert(raw: str, run: Run) -> Any:
+        name = run.first(run.field(2)) if run.fields else raw
+        number = run.parts(run.first(run.field(7)))
+        if name.strip(run.blank):
+            parts = [number[0], *run.parts(name)[:4]]
+            parts += [""] * (8 - len(parts))
+            parts.append(number[2] if len(number) > 2 else "")
+            return person(run.component.join(parts), run)
+        works = run.first(run.field(10))
+        return firm(works, run) if works else None
+
+    return convert

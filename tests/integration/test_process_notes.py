@@ -1,0 +1,169 @@
+"""Appointments, documents and results by HL7 v2: they move nobody, and plans see them."""
+
+import itertools
+from pathlib import Path
+
+from segue.pipeline.deliver import ReceiptNote
+from segue.pipeline.receipts import record_receipts
+from segue.pipeline.routes import Route
+from tests.stories.reading import code_of
+from tests.stories.s11 import messages
+from tests.support.hub import Bench, TestClock, hub
+
+ROUTES = (
+    Route(
+        "pcpb",
+        "fhir_rest",
+        "pcpb",
+        frozenset({"Encounter", "DocumentReference", "CarePlan", "Task"}),
+        receipt="record",
+    ),
+)
+STAY = messages()
+PERSON = "PID|1||{mrn}~900017^^^HIE^PI||DOE^JANE||19550214|F"
+HOSPITAL = PERSON.format(mrn="100234^^^HOSPA^MR")
+PRACTICE = PERSON.format(mrn="55^^^PCPB^MR")
+VISIT = "PV1|1|I|CCU^1^1" + "|" * 16 + "V78421^^^HOSPA^VN"
+
+
+def message(kind: str, at: str, control_id: str, *segments: str, facility: str = "HOSPA") -> str:
+    header = rf"MSH|^~\&|APP|{facility}|HUB|HIE|{at}-0400||{kind}|{control_id}|P|2.5.1"
+    return "\r".join([header, *segments])
+
+
+def booking(event: str, at: str, status: str = "Booked") -> str:
+    schedule = f"SCH|P1|F1|||||^Follow-up||30|min|^^^20260716103000{'|' * 14}{status}"
+    person = "AIP|1|A|11^PRIMARY^PIA"
+    kind = f"SIU^{event}^SIU_S12"
+    return message(kind, at, f"B{event}{at}", schedule, PRACTICE, person, facility="PCPB")
+
+
+def summary(event: str, at: str, completion: str) -> str:
+    document = f"TXA|1|DS|TX|20260710150000||20260710155500{'|' * 6}D1^HOSPA{'|' * 5}{completion}"
+    text = "OBX|1|TX|18842-5^Discharge summary^LN||Home, stable.||||||F"
+    return message(
+        f"MDM^{event}^MDM_T02",
+        at,
+        f"M{at}",
+        f"EVN|{event}|{at}-0400",
+        HOSPITAL,
+        VISIT,
+        document,
+        text,
+    )
+
+
+def result(at: str, value: str, visit: str = VISIT) -> str:
+    order = f"OBR|1|P1|F{at}|2823-3^Potassium^LN|||{at}{'|' * 18}F"
+    observed = f"OBX|1|NM|2823-3^Potassium^LN||{value}|mmol/L^^UCUM|||||F"
+    return message("ORU^R01^ORU_R01", at, f"R{at}", HOSPITAL, visit, order, observed)
+
+
+def task(bench: Bench, code: str) -> dict:
+    (found,) = [one for one in bench.resources("Task") if code_of(one) == code]
+    return found
+
+
+def test_a_booking_by_the_practice_is_seen_and_a_missed_visit_stays_open(tmp_path: Path) -> None:
+    clock = TestClock.at("2026-07-13T09:10:00-04:00")
+    with hub(tmp_path, clock, ROUTES) as bench:
+        bench.process(*STAY.values())
+        assert task(bench, "visit")["status"] == "requested"
+        bench.process(booking("S12", "20260713090200"), site="pcpb")
+        (appointment,) = bench.resources("Appointment")
+        (patient,) = [one["id"] for one in bench.resources("Patient") if one["active"]]
+        assert appointment["participant"][0]["actor"]["reference"] == f"Patient/{patient}"
+        visit = task(bench, "visit")
+        assert visit["status"] == "in-progress"
+        assert visit["businessStatus"]["coding"][0]["code"] == "5.1.1"
+        assert task(bench, "med-rec")["restriction"]["period"]["end"].startswith("2026-07-16")
+        clock.set("2026-07-16T12:00:00-04:00")
+        bench.process(booking("S26", "20260716113000"), site="pcpb")
+        assert bench.resources("Appointment")[0]["status"] == "noshow"
+        visit = task(bench, "visit")
+        assert visit["businessStatus"]["coding"][0]["code"] == "5.1.2"
+        assert visit["status"] not in ("completed", "failed")
+
+
+def test_a_summary_is_evidence_only_once_it_is_claimed_complete_and_filed(tmp_path: Path) -> None:
+    clock = TestClock.at("2026-07-10T16:10:00-04:00")
+    with hub(tmp_path, clock, ROUTES) as bench:
+        bench.process(*STAY.values())
+        bench.process(summary("T02", "20260710160000", "AU"))
+        (document,) = bench.resources("DocumentReference")
+        (encounter,) = bench.resources("Encounter")
+        there = document["context"]["encounter"]
+        assert there == [{"reference": f"Encounter/{encounter['id']}"}]
+        assert document["docStatus"] == "final"
+        sent = [what for _, _, what, _, _ in bench.deliveries()]
+        assert f"DocumentReference/{document['id']}" in sent
+        before = task(bench, "send-dc-info")["status"]
+        with bench.hub.store.read() as reader:
+            owner = reader.session.rows("SELECT pk FROM person")[0][0]
+        reference = f"DocumentReference/{document['id']}"
+        note = ReceiptNote("pcpb", reference, 1, clock.us, None, "18842-5", owner)
+        record_receipts(bench.hub, [note])
+        assert task(bench, "send-dc-info")["status"] == before != "completed"
+        assert task(bench, "tcm-records")["status"] == "completed", "the practice has records now"
+
+
+def test_results_hang_on_their_stay_and_move_nobody(tmp_path: Path) -> None:
+    with hub(tmp_path, TestClock.at("2026-07-10T16:10:00-04:00")) as bench:
+        bench.process(*STAY.values())
+        (before,) = bench.resources("Encounter")
+        bench.process(result("20260706080000", "5.9"), result("20260707080000", "4.2"))
+        (after,) = bench.resources("Encounter")
+        assert after == before
+        reports = bench.resources("DiagnosticReport")
+        values = [
+            one["valueQuantity"]["value"]
+            for one in bench.resources("Observation")
+            if code_of(one) == "2823-3"
+        ]
+        assert len(reports) == 2
+        assert sorted(map(float, values)) == [4.2, 5.9]
+        own = {"reference": f"Encounter/{after['id']}"}
+        assert all(report["encounter"] == own for report in reports)
+
+
+def test_a_visit_that_only_a_result_names_is_no_stay(tmp_path: Path) -> None:
+    with hub(tmp_path, TestClock.at("2026-07-10T16:10:00-04:00")) as bench:
+        bench.process(result("20260706080000", "5.9"))
+        (named,) = bench.resources("Encounter")
+        assert (named["status"], named["class"]["code"]) == ("unknown", "IMP")
+        assert bench.resources("EpisodeOfCare", "Task", "CarePlan") == []
+
+
+def test_any_order_of_messages_gives_the_same(tmp_path: Path) -> None:
+    told = [
+        STAY["A06"],
+        STAY["A03"],
+        result("20260706080000", "5.9"),
+        summary("T02", "20260710160000", "AU"),
+    ]
+    states = set()
+    for n, order in enumerate(list(itertools.permutations(told))[::4]):
+        with hub(tmp_path / str(n), TestClock.at("2026-07-10T16:10:00-04:00"), ROUTES) as bench:
+            for one in order:
+                bench.process(one)
+            states.add(bench.state())
+    assert len(states) == 1
+
+
+def test_a_referral_is_kept_with_its_task(tmp_path: Path) -> None:
+    referral = "RF1|P^Pending|A|||" + "|P7^HOSPA|20260710"
+    with hub(tmp_path, TestClock.at("2026-07-10T16:10:00-04:00"), ROUTES) as bench:
+        bench.process(message("REF^I12^REF_I12", "20260710080000", "F1", referral, HOSPITAL))
+        (asked,) = bench.resources("Task")
+        (order,) = bench.resources("ServiceRequest")
+        assert asked["focus"]["reference"] == f"ServiceRequest/{order['id']}"
+        bench.process(
+            message(
+                "REF^I13^REF_I12",
+                "20260711080000",
+                "F2",
+                referral.replace("P^Pending", "A"),
+                HOSPITAL,
+            )
+        )
+        assert bench.resources("Task")[0]["status"] == "accepted"
