@@ -6,6 +6,7 @@ The rows and their numbers are those of docs/messages.md.
 import json
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -20,9 +21,12 @@ from segue.hl7v2.times import moment
 from segue.hl7v2.write import amended, write
 from segue.mapping.apply import apply
 from segue.mapping.context import Context, Mapped, SiteRules
+from segue.mapping.load import load
 from segue.model.issues import Issue
 from segue.pipeline.process import process
-from tests.support.hub import ZONE, Bench, core_mapping, hub
+from segue.pipeline.requeue import requeue
+from segue.pipeline.wanted import ADD_CODE
+from tests.support.hub import ROOT, ZONE, Bench, core_mapping, hub
 
 SITE = SiteRules("hospa", "HOSPA", "urn:segue:authority:HOSPA", ZONE)
 Case = Callable[[Bench], None]
@@ -483,11 +487,49 @@ def _(bench: Bench) -> None:
 # --- content -----------------------------------------------------------------------------
 
 
-@row(21, "a local code in a required binding")
+@row(21, "a local code waits for a person, and then for nothing")
 def _(bench: Bench) -> None:
-    _, said = state(bench, adt(pv1="PV1|1|LOCAL|4W||||||||||||||||V1^^^HOSPA^VN"))
-    assert "unknown-code" in said
+    local = adt(pv1="PV1|1|LOCAL|4W||||||||||||||||V1^^^HOSPA^VN")
+    again = adt("A08", pv1="PV1|1|LOCAL|4W||||||||||||||||V1^^^HOSPA^VN")
+    other = adt("A03", pv1="PV1|1|ELSE|4W||||||||||||||||V1^^^HOSPA^VN", **LEAVE)
+    numbers = [bench.append(raw) for raw in (local, again, other)]
+    process(bench.hub, bench.hub.journal.get_many(numbers))
+    assert [s for s, _ in bench.exceptions().values()] == ["parked"] * 3
     assert visit(bench)["class"]["code"] == "UNK"
+    wanted = {t["identifier"][0]["value"]: t for t in analyst_tasks(bench)}
+    assert set(wanted) == {"hospa|HL70004_ActCode|LOCAL", "hospa|HL70004_ActCode|ELSE"}
+    assert {t["status"] for t in wanted.values()} == {"requested"}
+    assert requeue(bench.hub) == 3  # nothing has changed: all of them still wait
+    assert {t["status"] for t in analyst_tasks(bench)} == {"requested"}
+    with_code(bench, "LOCAL", "SS")
+    requeue(bench.hub)
+    assert visit(bench)["class"]["code"] == "SS"
+    states = {number: state for number, (state, _) in bench.exceptions().items()}
+    assert [states.get(n, "processed") for n in numbers] == ["processed", "processed", "parked"]
+    assert {
+        t["identifier"][0]["value"].rpartition("|")[2]: t["status"] for t in analyst_tasks(bench)
+    } == {
+        "LOCAL": "completed",
+        "ELSE": "requested",
+    }
+
+
+def analyst_tasks(bench: Bench) -> list[dict[str, Any]]:
+    """The Tasks that ask an analyst for a code."""
+    return [t for t in bench.resources("Task") if t["code"]["coding"][0]["code"] == ADD_CODE]
+
+
+def with_code(bench: Bench, code: str, meaning: str) -> None:
+    """Give the site a table that has a code."""
+    with TemporaryDirectory() as layers:
+        folder = Path(layers) / "sites" / "hospa" / "tables"
+        folder.mkdir(parents=True)
+        (folder / "HL70004_ActCode.yaml").write_text(
+            f"because: a test\ncodes:\n  {code}: {{ code: {meaning}, "
+            'system: "http://terminology.hl7.org/CodeSystem/v3-ActCode" }\n'
+        )
+        changed = load(ROOT / "mappings" / "core", [Path(layers)], "hospa")
+    bench.hub.mapping_for = lambda _: changed
 
 
 @row(22, "local segments and fields beyond the standard are kept")

@@ -201,3 +201,36 @@ def test_the_sites_character_set_is_tried_where_msh_18_does_not_hold(running: Ru
 def test_a_frame_over_the_feeds_limit_is_rejected(running: Running) -> None:
     (answer,) = running.send("delivered", running.message() + b"NTE|1||" + b"x" * 30_000)
     assert answer.code == "AR"
+
+
+def test_a_mapping_is_changed_without_a_restart_or_a_broken_connection(running: Running) -> None:
+    """A code that a person adds lets go what waited for it."""
+    raw = running.message().replace(b"PV1|1|I|", b"PV1|1|DAYSURG|")
+    number = parse(raw).get("PV1-19")
+    with socket.create_connection(("127.0.0.1", running.ports["durable"])) as line:
+        line.sendall(b"\x0b" + raw + b"\x1c\r")
+        assert b"MSA|AA|" in line.recv(4096)
+        running.engine.settle()
+        (encounter,) = running.engine.search("Encounter", identifier=str(number))
+        assert encounter["class"]["code"] == "UNK"
+        folder = running.engine.directory / "mappings" / "sites" / "hospa" / "tables"
+        folder.mkdir(parents=True)
+        table = folder / "HL70004_ActCode.yaml"
+        table.write_text("because: wrong\ncodes: [DAYSURG]\n")
+        assert waited(lambda: "mapping.refused" in running.engine.log())
+        table.write_text(
+            "because: day surgery has a class of its own here\ncodes:\n"
+            "  DAYSURG: { code: SS, "
+            'system: "http://terminology.hl7.org/CodeSystem/v3-ActCode" }\n'
+        )
+        assert waited(
+            lambda: (
+                running.engine.search("Encounter", identifier=str(number))[0]["class"]["code"]
+                == "SS"
+            ),
+            60,
+        )
+        line.sendall(b"\x0b" + running.message() + b"\x1c\r")
+        assert b"MSA|AA|" in line.recv(4096)
+    tasks = running.engine.search("Task", code="add-code")
+    assert [task["status"] for task in tasks] == ["completed"]

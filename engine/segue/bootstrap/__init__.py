@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
+from segue.bootstrap.mappings import Mappings
 from segue.care.clocks import Clocks
 from segue.care.view import CareSetting, SiteProfile
 from segue.mapping.context import SiteRules
@@ -265,15 +266,7 @@ def mapping_sets(settings: Settings) -> dict[str, MappingSet]:
     Raises:
         MappingError: some file is wrong; all faults, with file and line.
     """
-    from segue.mapping.load import load, shipped
-
-    core = shipped() / "core"
-    folders = [folder for folder in settings.mappings if folder.is_dir()]
-    if settings.source is not None:
-        beside = settings.source.parent / "mappings"
-        if beside.is_dir() and beside not in folders:
-            folders.append(beside)
-    return {name: load(core, folders, name) for name in settings.sites}
+    return Mappings(settings).sets
 
 
 def site_rules(settings: Settings) -> dict[str, SiteRules]:
@@ -345,8 +338,10 @@ def new_id() -> str:
     return str(uuid.uuid4())  # noqa: TID251
 
 
-def build_hub(settings: Settings, found: Opened, new: NewId = new_id) -> Hub:
-    """The hub of a process.
+def build_hub(
+    settings: Settings, found: Opened, new: NewId = new_id, mappings: Mappings | None = None
+) -> Hub:
+    """The hub of a process; with mappings that may be read anew while it runs.
 
     Raises:
         MappingError: a mapping file is wrong.
@@ -356,13 +351,11 @@ def build_hub(settings: Settings, found: Opened, new: NewId = new_id) -> Hub:
     from segue.fhir.validate import Gate
     from segue.fhir.validation.validator import Validator
 
-    sets = mapping_sets(settings)
-    first = next(iter(sets.values()))
     gate = Gate(definitions())
     return Hub(
         store=found.store,
         journal=found.journal,
-        mapping_for=lambda site: sets.get(site, first),
+        mapping_for=mappings or Mappings(settings),
         sites=site_rules(settings),
         feeds={
             feed.name: FeedRules(

@@ -30,6 +30,7 @@ from segue.bootstrap import (
     run_directory,
     shared,
 )
+from segue.bootstrap.mappings import Mappings
 from segue.pipeline.parts import Pulse
 from segue.pipeline.ports import Destination
 from segue.settings import ClientTlsSettings, Settings
@@ -133,7 +134,9 @@ def stage_figures(seconds: Mapping[str, float]) -> dict[str, float]:
 def _work(settings: Settings, found: Opened, part: str, holder: str, stop: threading.Event) -> int:
     from segue.pipeline.workers import Worker
 
-    hub = build_hub(settings, found)
+    mappings = Mappings(settings)
+    hub = build_hub(settings, found, mappings=mappings)
+    mappings.watch(stop.wait)
     worker = Worker(hub, holder, build_matcher(settings, hub, holder))
     gc.collect()
     gc.freeze()
@@ -164,7 +167,9 @@ async def _front(settings: Settings, found: Opened, part: str, stop: threading.E
     from segue.pipeline.waiting import Waiting
 
     registry = CollectorRegistry()
-    hub = build_hub(settings, found)
+    mappings = Mappings(settings)
+    hub = build_hub(settings, found, mappings=mappings)
+    mappings.watch(stop.wait)
     receiver = Receiver(
         found.journal,
         {feed.name: feed.site for feed in settings.feeds.values()},

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from segue.hl7v2.message import NULL
+from segue.mapping.context import Wanted
 from segue.mapping.directory import DATATYPES
 from segue.mapping.fields import (
     CompileError,
@@ -107,6 +108,9 @@ def compile_rule(rule: Rule, tools: Tools, *, picked: bool = False) -> tuple[Act
         for severity, code, text in run.found:
             run.report(severity, code, rule.sources[0], text, rule.label)
         run.found.clear()
+        if run.asked:
+            run.wanted += [Wanted(*one, rule.sources[0], rule.label) for one in run.asked]
+            run.asked.clear()
 
     def act(raw: str, run: Run, out: Elements) -> None:
         value = convert(run.first(raw) if single and run.repetition in raw else raw, run)

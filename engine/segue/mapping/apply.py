@@ -127,7 +127,7 @@ def apply(
         if event.effect == "unlink" and context.site.a37_unmerges:
             one.details["unmerges"] = two.details["unmerges"] = True
     mapped.directory = list(directory.values())
-    mapped.issues = run.issues
+    mapped.issues, mapped.wanted = run.issues, run.wanted
     mapped.verbatim = unmapped
     return mapped
 

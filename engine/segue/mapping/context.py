@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from segue.model.facts import Fact, Fragment
@@ -82,6 +82,19 @@ class Step:
     value: Any
 
 
+class Wanted(NamedTuple):
+    """A code that a table lacks and a person must add.
+
+    Attributes:
+        field: where it was sent, `PV1-36`; rule: that met it.
+    """
+
+    table: str
+    code: str
+    field: str
+    rule: str
+
+
 @dataclass(slots=True)
 class Mapped:
     """What a message says.
@@ -92,6 +105,7 @@ class Mapped:
             `ZPD[2]-3` in the second segment of the name; whole fields, too, of whose
             repetitions FHIR has room for one only. For Provenance; patient data:
             never in lists or logs.
+        wanted: codes that a person must add.
         mapping: digest of the mapping set.
         making: gives `provenance`.
         trace: only when asked for.
@@ -101,6 +115,7 @@ class Mapped:
     issues: list[Issue] = field(default_factory=list)
     directory: list[Fragment] = field(default_factory=list)
     verbatim: dict[str, str] = field(default_factory=dict)
+    wanted: list[Wanted] = field(default_factory=list)
     mapping: str = ""
     making: Callable[[], dict[str, Any]] = field(default=dict, compare=False, repr=False)
     trace: list[Step] | None = None

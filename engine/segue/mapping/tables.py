@@ -18,6 +18,9 @@ class _Nothing:
 NOTHING = _Nothing()
 """What a function gives to delete its element."""
 
+WANTED = "wanted-code"
+"""Code of the issue of a code that a person must add to a table: what has it waits."""
+
 V2_SYSTEM = "http://terminology.hl7.org/CodeSystem/v2-"
 V2_TABLE = "HL7"
 
@@ -114,14 +117,12 @@ def through(
                 return None
             if unknown == "keep" and shape != "code":
                 return _kept(shape, run.code(parts, 1), text, uri(run.part(parts, 3), run))
-            run.found.append(
-                (
-                    "warning",
-                    "unknown-code",
-                    f"no entry for this code in {table.name}"
-                    + ("; a person must add one" if unknown == "task" else ""),
-                )
-            )
+            missed = f"no entry for this code in {table.name}"
+            if unknown == "task" and code:
+                run.found.append(("error", WANTED, f"{missed}; a person must add one"))
+                run.asked.append((table.name, code))
+            else:
+                run.found.append(("warning", "unknown-code", missed))
             return fallback
         if shape == "CodeableConcept" and value is not None and text:
             return {**value, "text": text}

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from segue.hl7v2.message import NULL, Segment
 from segue.hl7v2.normalise import WARNINGS
 from segue.hl7v2.times import moment
-from segue.mapping.context import SiteRules
+from segue.mapping.context import SiteRules, Wanted
 from segue.model.facts import Fragment
 from segue.model.instants import Moment
 from segue.model.issues import Issue, Severity
@@ -37,6 +37,8 @@ class Run:
         component, repetition, subcomponent, escape: the message's delimiters.
         blank: characters that are no content by themselves.
         found: problems of the running rule, (severity, code, text).
+        asked: table and code of those that a person must add, of the running rule.
+        wanted: the same with field and rule, of all rules.
         directory: directory resources met so far, by id.
         fields: raw fields of the segment that is being mapped.
         segments: the first segment of each name in the patient group.
@@ -49,6 +51,7 @@ class Run:
     """
 
     __slots__ = (
+        "asked",
         "authorities",
         "authority",
         "blank",
@@ -79,6 +82,7 @@ class Run:
         "touched",
         "unescape",
         "visit",
+        "wanted",
         "zone",
     )
 
@@ -112,6 +116,8 @@ class Run:
         self.never = never
         self.cache: dict[Any, Any] = {} if cache is None else cache
         self.found: list[tuple[str, str, str]] = []
+        self.asked: list[tuple[str, str]] = []
+        self.wanted: list[Wanted] = []
         self.issues: list[Issue] = []
         self.fired: list[int] = []
         self.directory: dict[str, Fragment] = {}

@@ -12,6 +12,7 @@ from segue.hl7v2.paths import split_path
 from segue.hl7v2.peek import peek
 from segue.mapping.apply import apply
 from segue.mapping.context import Context
+from segue.mapping.tables import WANTED
 from segue.model.issues import Issue
 from segue.model.messages import Envelope, InboxEntry, RawMessage
 from segue.pipeline.engine import Hub
@@ -27,6 +28,7 @@ CONDITIONS = {
     "incomplete": "101",
     "bad-time": "102",
     "unknown-code": "103",
+    "wanted-code": "103",
     "event-missing": "201",
     "event-unknown": "201",
     "unsupported-event": "201",
@@ -36,7 +38,7 @@ CONDITIONS = {
 }
 """Code of an issue to HL7 table 0357; what is not named is 207, an internal error."""
 
-WAITS = frozenset({UNPLACED.code, "wanted-code"})
+WAITS = frozenset({UNPLACED.code, WANTED})
 """Errors that settle by themselves later: the sender need not care."""
 
 MOST = 10

@@ -38,6 +38,7 @@ from segue.pipeline.refold import (
     refold,
 )
 from segue.pipeline.transact import Draft, transact
+from segue.pipeline.wanted import tasks
 from segue.store.records import Committed, CursorMove, FactRow, RevisionConflict, Step
 
 REUSED = "This control id came before from this sender, with another content."
@@ -278,6 +279,8 @@ def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> None:
     if mapped.directory and mapped.facts:
         first = mapped.facts[0]
         recorder.directory(mapped.directory, (first.recorded.us, first.control_id))
+    if mapped.wanted:
+        recorder.directory(tasks(entry.envelope.site, mapped.wanted), (entry.raw.received, ""))
     if any(issue.severity == "error" for issue in step.issues):
         step.state = "parked"
     about = mapped.facts[0].occurred if mapped.facts else None

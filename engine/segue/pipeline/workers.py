@@ -16,6 +16,7 @@ from segue.model.messages import InboxEntry
 from segue.pipeline.engine import Hub
 from segue.pipeline.organizations import register_organizations
 from segue.pipeline.process import is_outage, process
+from segue.pipeline.requeue import requeue
 from segue.pipeline.timers import fire_due
 from segue.store.records import CursorMove, Lease, RevisionConflict
 
@@ -50,6 +51,7 @@ class Worker:
         self._matcher = matcher
         self._leases = hub.store.leases(holder)
         self._held: dict[str, Lease] = {}
+        self._mapping: tuple[str, ...] = ()
         self._leased_at = self._timed_at = float("-inf")
         self._embedded = hub.store.database.dialect == "sqlite"
         self._batch = SMALLEST_BATCH if self._embedded else BATCH
@@ -141,11 +143,20 @@ class Worker:
         # One worker is enough for timers: the one that has the first lane.
         if "0" in self._held:
             fire_due(self._hub)
+            self._requeue()
         self._match()
 
     def _match(self) -> bool:
         """Compare Patients for a little while; whether there were any."""
         return self._matcher is not None and self._matcher.step() > 0
+
+    def _requeue(self) -> None:
+        """Replay what waits for a code, at the start and when the mapping has changed."""
+        hub = self._hub
+        mapping = tuple(hub.mapping_for(site).digest for site in hub.sites)
+        if mapping != self._mapping:
+            self._mapping = mapping
+            requeue(hub)
 
     def _adapt(self, entries: int, seconds: float) -> None:
         """Choose the next batch so that the store's one writer is not kept from others."""

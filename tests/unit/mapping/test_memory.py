@@ -107,7 +107,7 @@ def test_an_unknown_code_is_reported_by_every_message_that_has_it():
     body = (PIDS[0], SEGMENTS[16])
     for _ in range(3):
         found = told(warm, message("A01", *body), True)
-        assert [i.code for i in found.issues].count("unknown-code") == 2
+        assert [i.code for i in found.issues].count("wanted-code") == 2
 
 
 def test_a_role_with_a_provider_type_makes_a_practitioner_role():

@@ -1,0 +1,67 @@
+"""What waits for a code, once a table has it: replayed, and the analyst's Task completed."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import structlog
+
+from segue.fhir.canonical import loads
+from segue.mapping.tables import WANTED
+from segue.model.changes import Cause
+from segue.model.facts import Fragment
+from segue.pipeline.engine import Hub
+from segue.pipeline.record import Recorder
+from segue.pipeline.replay import replay
+from segue.pipeline.transact import Draft, transact
+from segue.pipeline.wanted import SYSTEM
+from segue.store.records import Step
+
+log = structlog.get_logger(__name__)
+
+
+def requeue(hub: Hub) -> int:
+    """Replay what waits for a code, and complete the Tasks whose code is there now.
+
+    To be called when the mapping has changed. What still lacks its code stays parked.
+
+    Returns:
+        How many entries were replayed.
+    """
+    with hub.store.read() as reader:
+        parked = reader.issues_of(reader.entries_in("parked"))
+        open_ = list(_open(reader.current("directory"), hub)) if parked else []
+    numbers = [n for n, issues in parked.items() if any(i.code == WANTED for i in issues)]
+    if not numbers:
+        return 0
+    replay(hub, numbers)
+
+    def compute(draft: Draft) -> None:
+        recorder = Recorder(draft, Step(Cause("steward", "mapping")), history=True)
+        recorder.directory(open_, (draft.now, ""))
+        if recorder.registers:
+            recorder.close()
+
+    if open_:
+        transact(hub, compute)
+    log.info("codes.added", tasks=len(open_), replayed=len(numbers))
+    return len(numbers)
+
+
+def _open(current: Iterable[Any], hub: Hub) -> Iterator[Fragment]:
+    """The open Tasks whose code a table has by now, completed."""
+    for version in current:
+        if version.key.type != "Task" or not version.body:
+            continue
+        resource = loads(version.body)
+        if resource.get("code", {}).get("coding", [{}])[0].get("system") != SYSTEM:
+            continue
+        said = [one["valueString"] for one in resource["input"]]
+        site, name, code = said[:3]
+        table = hub.mapping_for(site).tables.get(name)
+        if resource["status"] != "requested" or table is None:
+            continue
+        if not {code, code.upper()} & table.codes.keys():
+            continue
+        left = {k: v for k, v in resource.items() if k not in {"resourceType", "id", "meta"}}
+        elements = {**left, "status": "completed"}
+        yield Fragment("Task", version.key.id, "directory", elements)
