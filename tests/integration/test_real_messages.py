@@ -502,6 +502,7 @@ def _(bench: Bench) -> None:
     assert requeue(bench.hub) == 3  # nothing has changed: all of them still wait
     assert {t["status"] for t in analyst_tasks(bench)} == {"requested"}
     with_code(bench, "LOCAL", "SS")
+    bench.clock.us += 60_000_000
     requeue(bench.hub)
     assert visit(bench)["class"]["code"] == "SS"
     states = {number: state for number, (state, _) in bench.exceptions().items()}
