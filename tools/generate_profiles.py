@@ -7,7 +7,8 @@ Writes, without any prose:
 * `definitions/rules.json`: type or element path to the invariants (key, severity,
   FHIRPath) that have no function in `segue.fhir.invariants`
 * `definitions/code_systems.json`: the codes of complete code systems
-* `definitions/value_sets.json`: value set to system to its codes; `"*"` for all of them
+* `definitions/value_sets.json`: value set to system to its codes; `"*"` for all of them, `"?"`
+  for some that cannot be told here
 * `profiles/r4_extensions.json`, `profiles/r4.json`, `profiles/us_core_610.json`: profiles
   in the form of `segue.fhir.validation.compact`
 
@@ -22,7 +23,7 @@ from typing import Any
 
 from segue.fhir.definitions import Definitions
 from segue.fhir.invariants import INVARIANTS
-from segue.fhir.validation.compact import bare, compact
+from segue.fhir.validation.compact import bare, compact, tail
 from tools.generate_definitions import NOT_R4, NOT_R4_TYPES, dump, resources
 
 STRUCTURAL = frozenset(
@@ -37,6 +38,7 @@ UNHELPFUL = frozenset(["ppc-2", "ppc-3", "ppc-4", "ppc-5", "ctm-1", "ait-2"])
 SKIPPED_SYSTEMS = frozenset({"http://dicom.nema.org/resources/ontology/DCM"})
 _FILTERS = ("is-a", "descendent-of", "is-not-a", "=", "in", "exists")
 
+_SIMPLE = ["sqty-1", "error", "comparator.empty()"]
 _TRACE = re.compile(r"\.trace\('\w*'\)")
 
 Row = dict[str, Any]
@@ -79,21 +81,22 @@ class Terminology:
             if part is None:
                 return None
             for system, codes in part.items():
-                if codes == "*" or found.get(system) == "*":
-                    found[system] = "*"
+                old = found.get(system)
+                if codes in ("*", "?") or old in ("*", "?"):
+                    found[system] = "*" if "*" in (codes, old) else "?"
                 else:
-                    old = found.setdefault(system, [])
-                    old += [c for c in codes if c not in old]
+                    found[system] = [*(old or ()), *(c for c in codes if c not in (old or ()))]
         for exclude in row["compose"].get("exclude", ()):
             part = self._part(exclude, (*seen, url))
             if part is None:
                 return None
             for system, codes in part.items():
                 mine = found.get(system, [])
-                if mine == "*":
-                    if system not in self.systems:
-                        return None
+                if mine == "*" and system in self.systems:
                     mine = self.codes(system)
+                if mine in ("*", "?") or codes == "?":
+                    found[system] = "?"
+                    continue
                 found[system] = [c for c in mine if codes != "*" and c not in codes]
         return {s: c for s, c in found.items() if c}
 
@@ -110,9 +113,7 @@ class Terminology:
                 parts.append({system: [c["code"] for c in include["concept"]]})
             elif include.get("filter"):
                 codes = self._filtered(system, include["filter"])
-                if codes is None:
-                    return None
-                parts.append({system: codes})
+                parts.append({system: "?" if codes is None else codes})
             else:
                 parts.append({system: "*"})
         if len(parts) == 1:
@@ -122,7 +123,9 @@ class Terminology:
             met: dict[str, Any] = {}
             for name in first.keys() & other.keys():
                 mine, theirs = first[name], other[name]
-                if "*" in (mine, theirs):
+                if "?" in (mine, theirs):
+                    met[name] = "?"
+                elif "*" in (mine, theirs):
                     met[name] = theirs if mine == "*" else mine
                 else:
                     met[name] = [c for c in mine if c in theirs]
@@ -193,6 +196,10 @@ def base_facts(structures: list[Row], table: Definitions) -> tuple[dict[str, Any
                     )
                 if not any(k.value_set for k in known):
                     bindings[path] = [bound["strength"], value_set]
+            for entry in line.get("type", ()):
+                for url in entry.get("profile", ()):
+                    if tail(url) == "SimpleQuantity":
+                        rules.setdefault(path, []).append(_SIMPLE)
             for rule in line.get("constraint", ()):
                 if rule["key"] in STRUCTURAL | UNHELPFUL or "expression" not in rule:
                     continue

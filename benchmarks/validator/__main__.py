@@ -33,9 +33,18 @@ _CANNOT_KNOW = (
     "Unable to expand",
     "http://loinc.org",
     "http://snomed.info/sct",
-    "urn:oid:2.16.840.1.113883.6.238",
-    "UCUM",
+    "OMB Race Categories",
+    "Birth Sex",
+    "http://unitsofmeasure.org",
 )
+
+# Where the specification itself decides against what their validator lets pass.
+_UPHELD = {
+    "text-with-control": "datatypes.html#string: no characters below 32 but 9, 10 and 13",
+    "blank-value": "datatypes.html#primitive: the expressions of date, uri, code, id",
+    "empty-list": "json.html#primitive: an array is never empty",
+    "attachment-bad-data": "datatypes.html#base64Binary",
+}
 
 
 def jars(folder: Path) -> str | None:
@@ -112,6 +121,8 @@ def main() -> int:
     for row, their, our in zip(rows, found, ours, strict=True):
         left = [f for f in their if (f.get("where"), f.get("id")) not in noise[row.sample]]
         kind = "agree" if bool(left) == bool(our) else "miss" if left else "alarm"
+        if kind == "alarm" and row.rule in _UPHELD:
+            kind = "upheld"
         count = tally.setdefault(row.rule, Counter())
         count[kind] += 1
         count["valid"] += not left
@@ -122,14 +133,18 @@ def main() -> int:
             for issue in our[:2]:
                 print(f"    ours   {issue.where}: {issue.text[:160]}")
     total = sum(tally.values(), Counter())
-    cases_ = total["agree"] + total["miss"] + total["alarm"]
+    cases_ = len(rows)
     print(f"{'rule':32} cases agree alarms misses")
     for rule, count in sorted(tally.items(), key=lambda t: -t[1]["miss"] - t[1]["alarm"]):
-        number = count["agree"] + count["miss"] + count["alarm"]
+        number = sum(count[name] for name in ("agree", "alarm", "miss", "upheld"))
         print(f"{rule:32} {number:5} {count['agree']:5} {count['alarm']:6} {count['miss']:6}")
     print(f"agreement {total['agree'] / cases_:.1%} of {cases_} cases")
-    share = total["alarm"] / max(1, total["valid"])
-    print(f"false alarms {total['alarm']}: {share:.1%} of {total['valid']} that HL7 calls valid")
+    print(f"{total['upheld']} more that the specification calls wrong and HL7's validator valid:")
+    for rule, why in _UPHELD.items():
+        print(f"    {rule}: {why}")
+    valid = total["valid"] - total["upheld"]
+    share = total["alarm"] / max(1, valid)
+    print(f"false alarms {total['alarm']}: {share:.1%} of {valid} that HL7 calls valid")
     print(f"misses {total['miss']}: {total['miss'] / cases_:.1%}")
     print(f"HL7 {took / cases_ * 1e3:.1f} ms, ours {mine / cases_ * 1e3:.2f} ms per resource")
     return 0

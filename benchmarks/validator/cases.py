@@ -62,7 +62,8 @@ def _all(name: str, sample: Resource, table: Definitions) -> Iterator[Case]:
         if path and isinstance(path[-1], str) and path[-1] != "resourceType":
             yield Case(name, "leave-out", at, _without(sample, path))
         if path and isinstance(path[-1], int):
-            yield Case(name, "leave-out-item", at, _without(sample, path))
+            if len(_at(sample, path[:-1])) > 1:
+                yield Case(name, "leave-out-item", at, _without(sample, path))
             if not isinstance(value, dict) or "linkId" not in value:
                 owner = _at(sample, path[:-1])
                 yield Case(name, "twice", at, _with(sample, path[:-1], [*owner, deepcopy(value)]))

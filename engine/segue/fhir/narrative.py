@@ -5,6 +5,9 @@ Source: https://hl7.org/fhir/R4/narrative.html#xhtml
 
 from xml.parsers import expat
 
+XHTML = "http://www.w3.org/1999/xhtml"
+"""The namespace that the outermost div names."""
+
 _ELEMENT_NAMES = (
     "a abbr acronym b big blockquote br caption cite code col colgroup dd dfn div dl dt em h1 h2"
     " h3 h4 h5 h6 hr i img li ol p pre q samp small span strong sub sup table tbody td tfoot th"
@@ -36,7 +39,7 @@ def narrative_fault(div: str) -> str | None:
     """What is wrong with the XHTML of a narrative, None where nothing is.
 
     >>> narrative_fault('<div xmlns="http://www.w3.org/1999/xhtml"><p>Seen.</p></div>')
-    >>> narrative_fault('<div><script>x</script></div>')
+    >>> narrative_fault('<div xmlns="http://www.w3.org/1999/xhtml"><script>x</script></div>')
     'the element script is not allowed'
     """
     faults: list[str] = []
@@ -47,6 +50,8 @@ def narrative_fault(div: str) -> str | None:
         nonlocal depth, content
         if depth == 0 and name != "div":
             faults.append("the outermost element is not div")
+        elif depth == 0 and attributes.get("xmlns") != XHTML:
+            faults.append(f'the div says no xmlns="{XHTML}"')
         if name not in _ELEMENTS:
             faults.append(f"the element {name} is not allowed")
         for attribute, value in attributes.items():

@@ -27,6 +27,8 @@ _ZONE = r"(?:Z|[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
 # No control characters but tab and line ends, and something beside white space.
 _TEXT = r"\s*[^\s\x00-\x1f][^\x00-\x08\x0b\x0c\x0e-\x1f]*"
 
+_SPACES = r"[ \t\r\n]+"
+
 PATTERNS: dict[str, str] = {
     "string": _TEXT,
     "markdown": _TEXT,
@@ -58,8 +60,8 @@ RANGES: dict[str, tuple[int, int]] = {
 PRIMITIVES = frozenset(PATTERNS) | frozenset(RANGES) | {"boolean", "decimal"}
 
 MEANING: dict[str, str] = {
-    "string": "text with at least one visible character and no control characters",
-    "markdown": "text with at least one visible character and no control characters",
+    "string": "text, not empty, without control characters",
+    "markdown": "text, not empty, without control characters",
     "code": "a code without leading, trailing or doubled spaces",
     "id": "1 to 64 letters, digits, hyphens and dots",
     "uri": "a URI without spaces",
@@ -95,6 +97,9 @@ def is_primitive(type_: str, value: object) -> bool:
     >>> is_primitive("boolean", "true")
     False
     """
+    if type_ in ("string", "markdown") and isinstance(value, str) and value.isspace():
+        # "Strings SHOULD always contain non-whitespace content."
+        return bool(_compiled(_SPACES).fullmatch(value))
     if type_ in PATTERNS:
         return isinstance(value, str) and bool(_compiled(PATTERNS[type_]).fullmatch(value))
     if type_ == "boolean":

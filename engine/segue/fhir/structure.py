@@ -15,6 +15,7 @@ from segue.fhir.primitives import MEANING, is_primitive, is_reference
 from segue.model.issues import Issue
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_TYPED = re.compile(r"[A-Z][A-Za-z0-9]*[/?]")
 _MOST_CODES = 20
 
 
@@ -216,7 +217,7 @@ class _Walk:
         named = " or ".join(kind.targets) or "a resource"
         text = value.get("reference")
         if isinstance(text, str):
-            if not is_reference(text, allowed):
+            if not is_reference(text, allowed) and _says_a_type(text):
                 yield _issue(
                     "reference-target",
                     f"{where}.reference",
@@ -227,6 +228,11 @@ class _Walk:
         type_ = value.get("type")
         if isinstance(type_, str) and type_ not in allowed and ":" not in type_:
             yield _issue("reference-target", f"{where}.type", f"must be {named}")
+
+
+def _says_a_type(text: str) -> bool:
+    """Whether a reference is one to a resource by its form: what else it is, nobody can say."""
+    return not text or text.startswith("#") or _TYPED.match(text) is not None
 
 
 def _refers_to_container(value: object) -> bool:

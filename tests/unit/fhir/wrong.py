@@ -74,7 +74,7 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
         "Provenance.recorded",
         "bad-value",
     ),
-    ("white space only", changed("organization", "name", "  "), "Organization.name", "bad-value"),
+    ("a form feed only", changed("organization", "name", "\f"), "Organization.name", "bad-value"),
     (
         "a control character",
         changed("organization", "name", "a\u0007"),
@@ -155,8 +155,8 @@ WRONG: list[tuple[str, dict[str, Any], str, str]] = [
         "reference-target",
     ),
     (
-        "a reference that is no reference",
-        changed("task", "for", {"reference": "patient 1"}),
+        "a reference into contained with a space",
+        changed("task", "for", {"reference": "#patient 1"}),
         "Task.for.reference",
         "reference-target",
     ),

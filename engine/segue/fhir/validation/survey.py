@@ -5,6 +5,7 @@ that definitions state in FHIRPath, and what is allowed but unwise.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from segue.fhir.validation.extensions import Extensions
 from segue.fhir.validation.items import Item, all_children, root_item
 from segue.fhir.validation.rules import holds
 from segue.fhir.validation.tree import Rule
+from segue.fhir.validation.wholes import whole_issues
 from segue.model.issues import Issue, Severity
 
 _STRENGTH: Mapping[str, Severity] = {
@@ -24,6 +26,9 @@ _STRENGTH: Mapping[str, Severity] = {
     "extensible": "warning",
     "preferred": "information",
 }
+_AIMED = re.compile(r"#|[a-z][a-z0-9+.-]*:|[A-Z][A-Za-z]*[/?]\S")
+# Of nearly every type, and so left to $validate.
+_ASIDE = frozenset({"sqty-1"})
 _URIS = frozenset({"uri", "url", "canonical", "oid", "uuid"})
 
 
@@ -81,7 +86,8 @@ class Survey:
         seen.add(type_)
         structure = self.table.structure(type_)
         here = [type_, *(f"{type_}.{e.name}" for e in structure.elements)]
-        if any(r.severity == "error" for path in here for r in self.rules.get(path, ())):
+        rules = (rule for path in here for rule in self.rules.get(path, ()))
+        if any(rule.severity == "error" and rule.key not in _ASIDE for rule in rules):
             return True
         return any(
             self._reaches(kind.type, seen)
@@ -104,6 +110,8 @@ class Survey:
         for place in self._places(resource, where):
             item = place.item
             yield from self._rules(place)
+            if item.type in self.table.resources and isinstance(item.value, dict):
+                yield from whole_issues(item.value, item.where)
             bound = self.bindings.get(place.spot)
             if bound is not None:
                 yield from self._bound(bound, item)
@@ -113,8 +121,14 @@ class Survey:
                 yield from self.extensions.issues(
                     place.name, item, place.owner, place.above, place.inside, place.outer
                 )
-            elif item.type in _URIS and isinstance(item.value, str):
-                yield from _scheme(item)
+            elif isinstance(item.value, str):
+                if item.type in _URIS:
+                    yield from _scheme(item)
+                elif item.value != item.value.strip():
+                    text = "the text begins or ends with white space"
+                    yield Issue("warning", "value", item.where, text)
+            elif item.type == "Reference" and isinstance(item.value, dict):
+                yield from _aim(item)
             if isinstance(item.value, dict) and "resourceType" not in item.value:
                 id_ = item.value.get("id")
                 if isinstance(id_, str):
@@ -163,7 +177,7 @@ class Survey:
         is_object = isinstance(item.value, dict)
         if not is_object and item.beside is None:
             return
-        if item.type not in self.table:
+        if is_object and item.type not in self.table:
             return
         outer = item.value.get("url", "") if item.type == "Extension" and is_object else ""
         owner = item.type if is_object else "Element"
@@ -176,6 +190,14 @@ class Survey:
             yield from self._below(
                 _Place(child, name, item, f"{owner}.{name}", place.spot, inside, outer)
             )
+
+
+def _aim(item: Item) -> Iterator[Issue]:
+    """A relative reference should be one to a resource."""
+    text = item.value.get("reference")
+    if isinstance(text, str) and not _AIMED.match(text):
+        advice = "nothing can be found by this reference: Type/id, an absolute URL, #id"
+        yield Issue("warning", "reference-target", item.where + ".reference", advice)
 
 
 def _scheme(item: Item) -> Iterator[Issue]:

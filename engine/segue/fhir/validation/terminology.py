@@ -11,7 +11,7 @@ from typing import Any
 
 from segue.fhir.validation.compact import bare, tail
 
-_ALL = "*"
+_ALL, _SOME = "*", "?"
 
 
 class Terminology:
@@ -66,9 +66,11 @@ class Terminology:
                 return False
             if codes == _ALL:
                 return self.defines(system, code) is not False
+            if codes == _SOME:
+                return None
             return code in codes
         answers = [self.contains(value_set, name, code) for name in expanded]
-        return True in answers
+        return True if True in answers else None if None in answers else False
 
     def systems(self, value_set: str) -> list[str]:
         """The code systems that a value set draws from."""
@@ -78,8 +80,10 @@ class Terminology:
         """A few codes of a value set, for a message; none where it takes whole big systems."""
         found: list[str] = []
         for system, codes in self._sets.get(bare(value_set), {}).items():
-            known = sorted(self._systems.get(system, ())) if codes == _ALL else codes
-            found += known
+            if codes == _ALL:
+                found += sorted(self._systems.get(system, ()))
+            elif codes != _SOME:
+                found += codes
         return found[: most + 1]
 
     def _expanded(self, url: str) -> dict[str, frozenset[str] | str]:
@@ -88,7 +92,7 @@ class Terminology:
             rows = self._sets.get(url)
             if rows is None:
                 rows = self._required.get(tail(url), {}) if "hl7.org/fhir/ValueSet" in url else {}
-            found = {s: c if c == _ALL else frozenset(c) for s, c in rows.items()}
+            found = {s: c if c in (_ALL, _SOME) else frozenset(c) for s, c in rows.items()}
             self._frozen[url] = found
         return found
 
