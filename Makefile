@@ -62,8 +62,9 @@ docs: $(READY)
 bench: $(READY) ## throughput, latency, CPU per stage, disk; writes benchmarks/results/bench.json
 	$(BIN)/python -m benchmarks.bench
 
-bench-validate: $(READY) ## agreement of $$validate with HL7's own validator (Java 17, Maven)
+bench-validate: $(READY) ## agreement with HL7's validator and FHIRPath suite (Java 17, Maven)
 	$(BIN)/python -m benchmarks.validator
+	$(BIN)/python -m benchmarks.fhirpath
 
 match: $(READY) ## how well Patients of two hospitals are matched, on made-up people
 	$(BIN)/python -m benchmarks.matching
