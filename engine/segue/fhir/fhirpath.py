@@ -109,7 +109,7 @@ def nodes(resource: dict[str, Any], expression: str) -> list[Any]:
 
 
 def holds_at(node: Any, path: str, expression: str, resource: dict[str, Any]) -> bool:
-    """Whether an invariant holds for a part of a resource; an empty result does not break it.
+    """Whether an invariant holds for a part of a resource; an empty result breaks it.
 
     Args:
         node: the focus.
@@ -135,4 +135,4 @@ def holds_at(node: Any, path: str, expression: str, resource: dict[str, Any]) ->
     except Exception as error:
         message = f"FHIRPath {expression!r}: {type(error).__name__}"
         raise FhirPathError(message) from error
-    return found != [False]
+    return len(found) == 1 and found[0] is not False

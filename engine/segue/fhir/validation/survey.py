@@ -27,6 +27,7 @@ _STRENGTH: Mapping[str, Severity] = {
     "preferred": "information",
 }
 _AIMED = re.compile(r"#|[a-z][a-z0-9+.-]*:|[A-Z][A-Za-z]*[/?]\S")
+_ANY_TYPE = 40
 # Of nearly every type, and so left to $validate.
 _ASIDE = frozenset({"sqty-1"})
 _URIS = frozenset({"uri", "url", "canonical", "oid", "uuid"})
@@ -93,6 +94,8 @@ class Survey:
             self._reaches(kind.type, seen)
             for element in structure.elements
             if element.name not in ("extension", "modifierExtension")
+            # A value of any type is judged by $validate alone.
+            and len(element.kinds) < _ANY_TYPE
             for kind in element.kinds
             if not kind.primitive
         )
