@@ -67,6 +67,12 @@ def test_a_value_set_that_r4_binds_is_expanded(api: Api) -> None:
     assert found["expansion"]["contains"][0]["system"] == "http://hl7.org/fhir/task-status"
 
 
+def test_a_value_set_of_us_core_is_expanded(api: Api) -> None:
+    url = "http://hl7.org/fhir/us/core/ValueSet/us-core-servicerequest-category"
+    found = api.get(f"ValueSet/$expand?url={url}")
+    assert {"386053000", "sdoh"} <= set(codes(found))
+
+
 def test_a_page_of_an_expansion_and_a_filter(api: Api) -> None:
     url = "ValueSet/$expand?url=http://hl7.org/fhir/ValueSet/task-status"
     whole = codes(api.get(url))

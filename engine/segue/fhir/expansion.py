@@ -1,17 +1,20 @@
 """The codes of a value set: by its definition, from what is known of code systems.
 
-Known are the value sets that R4 binds as required, and the ValueSets and CodeSystems that
-a lookup finds. Big code systems (SNOMED CT, LOINC) are not: a value set that takes a part of
+Known are the shipped value sets of R4 and US Core, and the ValueSets and CodeSystems that a
+lookup finds. Big code systems (SNOMED CT, LOINC) are not: a value set that takes a part of
 one by a filter cannot be expanded, and that is said.
 
 Source: https://hl7.org/fhir/R4/valueset-operation-expand.html
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from segue.fhir.definitions import Definitions
 from segue.fhir.outcomes import fhir_error
+from segue.fhir.profiles import shipped
+from segue.fhir.validation.terminology import Terminology
 
 Resource = Mapping[str, Any]
 Lookup = Callable[[str, str], Resource | None]
@@ -21,6 +24,11 @@ SHIPPED = "http://hl7.org/fhir/ValueSet/"
 """Where the value sets that R4 binds as required are."""
 
 _DEEPEST = 8
+
+
+@lru_cache(maxsize=1)
+def _terminology() -> Terminology:
+    return Terminology(shipped() / "definitions")
 
 
 class Member(NamedTuple):
@@ -55,13 +63,16 @@ class Expander:
         if found is not None:
             return self.of(found, depth)
         name = url.partition("|")[0]
-        if not name.startswith(SHIPPED):
-            return None
-        try:
-            systems = self._table.codes(name.removeprefix(SHIPPED))
-        except KeyError:
-            return None
-        return _unique(Member(system, code) for system, codes in systems.items() for code in codes)
+        if name.startswith(SHIPPED):
+            try:
+                systems = self._table.codes(name.removeprefix(SHIPPED))
+            except KeyError:
+                systems = {}
+            if systems:
+                listed = ((system, code) for system, codes in systems.items() for code in codes)
+                return _unique(Member(*one) for one in listed)
+        members = _terminology().members(name)
+        return None if members is None else _unique(Member(*one) for one in members)
 
     def of(self, value_set: Resource, depth: int = 0) -> Members:
         """The codes of a value set, in its order.

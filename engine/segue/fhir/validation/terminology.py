@@ -76,6 +76,16 @@ class Terminology:
         """The code systems that a value set draws from."""
         return list(self._expanded(bare(value_set)))
 
+    def members(self, value_set: str) -> list[tuple[str, str]] | None:
+        """(system, code) of all of a value set; None where not all of it is known here."""
+        found: list[tuple[str, str]] = []
+        for system, codes in self._expanded(bare(value_set)).items():
+            known = self._systems.get(system) if codes == _ALL else codes
+            if known is None:
+                return None
+            found += [(system, code) for code in sorted(known)]
+        return found or None
+
     def some(self, value_set: str, most: int = 12) -> list[str]:
         """A few codes of a value set, for a message; none where it takes whole big systems."""
         found: list[str] = []
