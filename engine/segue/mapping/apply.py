@@ -24,7 +24,7 @@ from segue.mapping.walk import walk
 from segue.model.events import EVENTS, MOVEMENT_UPDATE, Event
 from segue.model.facts import Fact, Fragment
 from segue.model.issues import Issue
-from segue.model.notes import MESSAGES
+from segue.model.notes import MESSAGES, NOTES
 
 NO_VISIT = "N"
 """PV1-2 of a PV1 that is there only because the structure wants one."""
@@ -106,7 +106,7 @@ def apply(
             for n, raw in unread(fields, range(len(fields)), reads):
                 unmapped[f"{segment.name}-{n}"] = raw
     for ordinal, (pid, body) in enumerate(_patients(message)):
-        told = event.effect == "note"
+        told = event.code in NOTES
         segments = join_texts(body, every=message.type == "MDM") if told else body
         fact = _fact(mapping, event, pid, segments, run, times, headers)
         if fact is None:
@@ -136,7 +136,7 @@ def _note(message: Message) -> Event | None:
     """A message beside ADT that Segue knows: it says something and moves nobody."""
     if (message.type, message.event) not in MESSAGES:
         return None
-    return Event(message.event, "", message.structure, "note", 4)
+    return Event(message.event, "", message.structure, "update", 4)
 
 
 def source_identity(mapping: MappingSet, message: Message, context: Context) -> str | None:
@@ -228,7 +228,7 @@ def _fact(
     stay = first.get("PV1")
     about_visit = event.about_visit and _speaks_of_visit(event, stay, run)
     visit = visit_identity(rules, run) if about_visit else None
-    if event.effect == "note":
+    if event.code in NOTES:
         about_visit = visit is not None  # without its number it is the patient's alone
     elif about_visit and visit is None:
         text = "no visit number; the visit is sought among the patient's open ones"
@@ -256,7 +256,7 @@ def _fact(
 
 def _speaks_of_visit(event: Event, visit: Segment | None, run: Run) -> bool:
     if visit is None:
-        return event.effect not in ("update", "note")
+        return event.effect != "update"
     return run.part(run.parts(visit.raw(2)), 1) != NO_VISIT
 
 

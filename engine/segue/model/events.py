@@ -41,7 +41,6 @@ Effect = Literal[
     "link",  # A24
     "unlink",  # A37
     "bed-status",  # A20
-    "note",  # no ADT: see `segue.model.notes`
 ]
 """What an event does; see the table `EVENTS`."""
 
