@@ -73,6 +73,15 @@ def test_errors_are_told_in_xml_too(api: Api) -> None:
         assert root.tag == "{http://hl7.org/fhir}OperationOutcome"
 
 
+@pytest.mark.parametrize("depth", [60, 120, 250, 5000])
+def test_xml_that_is_nested_too_deeply_is_refused(api: Api, depth: int) -> None:
+    inner = '<extension url="u">' * depth + "</extension>" * depth
+    body = f'<Basic xmlns="http://hl7.org/fhir">{inner}</Basic>'
+    answer = api.call("POST", "/fhir/Basic", body, headers=XML)
+    assert answer.status_code == 400
+    assert "deep" in answer.text or "well-formed" in answer.text
+
+
 def test_a_transaction_may_be_xml(api: Api) -> None:
     body = (
         '<Bundle xmlns="http://hl7.org/fhir"><type value="transaction"/><entry><resource>'

@@ -417,6 +417,22 @@ def test_completed_without_output_is_refused_and_nothing_changes(api: Api) -> No
     assert tasks(api)["contact"] == task
 
 
+def test_a_patch_of_a_task_is_its_owners_statement(api: Api) -> None:
+    task = discharged(api)["contact"]
+    path = f"/fhir/Task/{task['id']}"
+    merge = {"Content-Type": "application/merge-patch+json"}
+    answer = api.call("PATCH", path, '{"status": "accepted"}', headers=merge)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["status"] == "accepted"
+    assert tasks(api)["contact"]["status"] == "accepted"
+    refused = api.call("PATCH", path, '{"description": "mine"}', headers=merge)
+    assert refused.status_code == 422
+    assert "Task.description is decided by the hub" in text_of(refused)
+    other = api.call("PATCH", path, '{"status": "in-progress"}', headers=merge, client="payx")
+    assert other.status_code == 422
+    assert tasks(api)["contact"]["meta"]["versionId"] == answer.json()["meta"]["versionId"]
+
+
 def test_a_voicemail_is_no_output_of_a_contact(api: Api) -> None:
     task = discharged(api)["contact"]
     reason = {"text": "voicemail"}

@@ -18,7 +18,9 @@ from segue.fhir.outcomes import FhirError, fhir_error
 Resource = dict[str, Any]
 
 MOST_OPERATIONS = 200
-MOST_PATH = 500
+MOST_PATH = 300
+MOST_SELECTIONS = 20
+"""Paths with functions: each costs milliseconds to read."""
 
 # Functions that select; those that walk without end, or read elsewhere, are not taken.
 _NAMES = (
@@ -81,9 +83,15 @@ def apply_parameters(
         text = f"a patch is limited to {MOST_OPERATIONS} operations"
         raise fhir_error("incorrect", "too-long", text)
     made = _marked(resource)
+    selections = 0
     for n, one in enumerate(found):
         try:
-            _Operation(made, one, definitions).do()
+            operation = _Operation(made, one, definitions)
+            selections += "(" in operation.text("path")
+            if selections > MOST_SELECTIONS:
+                text = f"a patch is limited to {MOST_SELECTIONS} paths with functions"
+                raise fhir_error("incorrect", "too-costly", text)
+            operation.do()
         except FhirPathError:
             raise _wrong(f"operation {n}: the path cannot be evaluated") from None
         except FhirError as error:
@@ -250,7 +258,9 @@ class _Operation:
 
         What stands beside a primitive (its extensions) is its object.
         """
-        found = nodes(self.root, path)
+        found = self._walked(path)
+        if found is None:
+            found = nodes(self.root, path)
         if not found:
             _missing(path)
         if len(found) > 1:
@@ -266,6 +276,27 @@ class _Operation:
         items += [None] * (len(place.parent[place.key]) - len(items))
         items[place.index] = items[place.index] or {}
         return items[place.index], "Element"
+
+    def _walked(self, path: str) -> list[Any] | None:
+        """What a path of mere names and indexes selects; None for any other path."""
+        found: list[Any] = [self.root]
+        steps = path.split(".")
+        types = self._types()
+        for n, step in enumerate(steps):
+            name = _NAME.fullmatch(step)
+            if name is None or not all(isinstance(one, dict) for one in found):
+                return None
+            if n == 0 and step == self.root.get("resourceType"):
+                continue
+            below: list[Any] = []
+            for one in found:
+                names = self._property(types[id(one)], name[1]).element.keys()
+                values = [one[key] for key in names if one.get(key) is not None]
+                for value in values:
+                    below += value if isinstance(value, list) else [value]
+            index = int(name[2]) if name[2] else None
+            found = below if index is None else below[index : index + 1]
+        return found
 
     def _place(self, path: str, *, whole: bool = False) -> _Place:
         """Where the one element stands that a path selects.

@@ -157,6 +157,15 @@ def test_a_path_that_does_not_fit_is_refused(args: Any, kwargs: Any, text: str) 
         changed(*args, **kwargs)
 
 
+def test_paths_with_functions_are_few() -> None:
+    one = operation("delete", "Patient.name.where(use = 'old')")["parameter"][0]
+    patch = patch_of(
+        "application/fhir+json", {"resourceType": "Parameters", "parameter": [one] * 21}
+    )
+    with pytest.raises(FhirError, match="functions"):
+        patch.apply(PATIENT, KNOWN)
+
+
 def test_a_merge_patch_replaces_lists_and_takes_away_what_is_null() -> None:
     change = {"active": None, "name": [{"family": "DOE"}], "maritalStatus": {"text": "x"}}
     found = patch_of(MERGE_PATCH, change).apply(PATIENT, KNOWN)
