@@ -66,6 +66,9 @@ bench-validate: $(READY) ## agreement with HL7's validator and FHIRPath suite (J
 	$(BIN)/python -m benchmarks.validator
 	$(BIN)/python -m benchmarks.fhirpath
 
+refold: $(READY) ## how long it takes to fold a person or a visit of 500 events anew
+	$(BIN)/python -m benchmarks.refold
+
 match: $(READY) ## how well Patients of two hospitals are matched, on made-up people
 	$(BIN)/python -m benchmarks.matching
 

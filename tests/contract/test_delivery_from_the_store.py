@@ -206,7 +206,8 @@ def test_a_care_plan_is_rendered_with_its_tasks_as_they_are_when_it_is_sent(tmp_
                     "subject": {"reference": "Patient/p"}}  # fmt: skip
             patient = {"resourceType": "Patient", "id": "p",
                        "identifier": [{"system": "urn:oid:1.2", "value": "100"}]}  # fmt: skip
-            todo = {"resourceType": "Task", "id": "t", "status": "ready", "description": "Call"}
+            todo = {"resourceType": "Task", "id": "t", "status": "ready", "description": "Call",
+                    "for": {"reference": "Patient/p"}}  # fmt: skip
             writes = [
                 write(store, f"{one['resourceType']}/{one['id']}", dumps(one), owner=pk)
                 for one in (plan, patient, todo)

@@ -163,10 +163,12 @@ def _rendering(reader: Reader, queued: QueuedDelivery, body: str) -> bytes:
     keys.append(_key(subject))
     current = {key: loads(v.body) for key, v in reader.bodies(keys).items() if v.body}
     patient = current.pop(_key(subject), None)
+    # The Tasks of somebody who was merged go on under the plan of the one who stayed.
+    own = [one for one in current.values() if one.get("for", {}).get("reference") == subject]
     return care_plan_message(
         plan,
         patient,
-        current.values(),
+        own,
         control_id=message_id(queued),
         at=queued.created,
         receiver=queued.delivery.destination,

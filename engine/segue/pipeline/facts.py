@@ -6,6 +6,7 @@ one does not need the other, and what was said before is not packed again.
 Fields go by position: names would cost more than the values.
 """
 
+import struct
 from array import array
 from sys import byteorder
 from typing import Any
@@ -200,4 +201,4 @@ def _fact(row: FactRow) -> tuple[Fact, bytes]:
 
 
 def _to_numbers(packed: bytes) -> list[int]:
-    return [low + 256 * high for low, high in zip(packed[::2], packed[1::2], strict=True)]
+    return list(struct.unpack(f"<{len(packed) // 2}H", packed))

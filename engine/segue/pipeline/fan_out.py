@@ -92,6 +92,7 @@ def fan_out(
     lane: int,
     *,
     plan: Plan | None = None,
+    ended: Sequence[Plan] = (),
     forward: str | None = None,
     labels: frozenset[str] = frozenset(),
     after: tuple[int, ...] = (),
@@ -104,6 +105,8 @@ def fan_out(
         cause: of the step; its source is the site that spoke.
         lane: pk of the person.
         plan: the person's coordinating plan, None while there is none.
+        ended: coordinating plans that are none any more: of a cancelled admission, of
+            somebody who was merged. Who shows them must be told.
         forward: id of the journal entry whose message is forwarded as it came.
         labels: security labels of that message's facts.
         after: see `Delivery.after`.
@@ -114,15 +117,20 @@ def fan_out(
         forward = None
     if plan is not None and (plan.labels & PROTECTED or not _is_due(ordered)):
         plan = None
+    plans = [one for one in ended if not one.labels & PROTECTED]
+    if plan is not None:
+        plans.append(plan)
     for route in routes:
         send = route.send
         if forward is not None and "adt" in send and cause.source != route.site:
             deliveries.append(Delivery(route.name, lane, "adt", forward, 0, cause.ref, after))
-        if plan is not None and "careplan" in send:
-            what = plan.key.reference
-            deliveries.append(
-                Delivery(route.name, lane, "careplan", what, plan.version, cause.ref, after)
-            )
+        if "careplan" in send:
+            deliveries += [
+                Delivery(
+                    route.name, lane, "careplan", one.key.reference, one.version, cause.ref, after
+                )
+                for one in plans
+            ]
         for change in ordered:
             write = change.write
             wanted = write.key.type in send or not change.held.isdisjoint(send)

@@ -53,6 +53,7 @@ class Recorder:
         self.history = history
         self.changes: dict[int, list[Change]] = {}
         self.plans: dict[int, ResourceKey] = {}
+        self.ended: dict[int, dict[ResourceKey, frozenset[str]]] = {}
         self.plan_labels: dict[int, frozenset[str]] = {}
         self.said: dict[ResourceKey, bytes] = {}
         self.notices: dict[ResourceKey, str] = {}
@@ -151,6 +152,8 @@ class Recorder:
                     if view is None:
                         view = chart.view(self.hub.setting)
                     ending = retract(body, view, deleted)
+                    if key.type == "CarePlan" and not body.get("partOf"):
+                        self.ended.setdefault(chart.pk, {})[key] = labels(body)
                 if ending is not None:
                     self.put(chart, [ending])
                 continue
@@ -269,6 +272,11 @@ class Recorder:
                 self.cause,
                 lane,
                 plan=plan,
+                ended=[
+                    Plan(key, chart.heads[key].version, kept)
+                    for key, kept in self.ended.get(pk, {}).items()
+                    if key in chart.heads
+                ],
                 forward=self.cause.ref if forward is not None and forward.pk == pk else None,
                 labels=protected,
                 after=tuple(sorted(self.after.get(lane, ()))),
