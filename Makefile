@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PARTS := $(BIN)/python tests/support/parts.py
 
 .PHONY: help install demo run test clients lint types imports unit contract integration acceptance docs \
-        bench bench-validate match crash prove fuzz fuzz-api reference definitions lock clean
+        bench bench-validate refold match crash prove fuzz fuzz-api reference definitions lock clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14

@@ -8,6 +8,7 @@ Fields go by position: names would cost more than the values.
 
 import struct
 from array import array
+from functools import lru_cache
 from sys import byteorder
 from typing import Any
 
@@ -87,7 +88,7 @@ def unpack_stay(row: FactRow) -> Fact | None:
 def unpack_person(row: FactRow) -> Fact:
     """The person part of a fact."""
     fact, fragments = _fact(row)
-    fact.person = _unfragment(fragments)
+    fact.person = _said_again(fragments)
     return fact
 
 
@@ -126,6 +127,12 @@ def _said_before(fragments: list[Fragment]) -> bytes:
         known = fragments, _fragments(fragments)
         _PACKED.put(id(fragments), known)
     return known[1]
+
+
+@lru_cache(maxsize=256)
+def _said_again(packed: bytes) -> list[Fragment]:
+    """Fragments of a person, which one message says like the other: shared, never changed."""
+    return _unfragment(packed)
 
 
 def _unfragment(packed: bytes) -> list[Fragment]:
