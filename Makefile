@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 PARTS := $(BIN)/python tests/support/parts.py
 
 .PHONY: help install demo run test clients lint types imports unit contract integration acceptance docs \
-        bench bench-validate refold match crash prove fuzz fuzz-api reference definitions lock clean
+        bench bench-api bench-validate refold match crash prove fuzz fuzz-api reference definitions lock clean
 
 help:
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -61,6 +61,9 @@ docs: $(READY)
 
 bench: $(READY) ## throughput, latency, CPU per stage, disk; writes benchmarks/results/bench.json
 	$(BIN)/python -m benchmarks.bench
+
+bench-api: $(READY) ## searches, reads and imports over HTTP at 100,000 resources
+	$(BIN)/python -m benchmarks.api
 
 bench-validate: $(READY) ## agreement with HL7's validator and FHIRPath suite (Java 17, Maven)
 	$(BIN)/python -m benchmarks.validator

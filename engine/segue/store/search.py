@@ -147,7 +147,9 @@ class Searcher:
         if cursor is not None and by_old_place(query.sort):
             rows += self._changed(settled, cursor)
             rows.sort(key=sorting(query.sort, 7))
-        return self._page(settled, rows, cursor, self._total(settled, query.total))
+        whole = cursor is None and len(rows) <= query.count
+        total = len(rows) if whole else self._total(settled, query.total)
+        return self._page(settled, rows, cursor, None if query.total == "none" else total)
 
     def first(self, query: Query, most: int) -> list[ResourceKey]:
         """The first matches in creation order, however many bodies that takes."""
