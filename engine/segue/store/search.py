@@ -60,6 +60,9 @@ from segue.store.search_order import (
 FEW = 2000
 """A condition that so few rows meet is looked up first; else the type is walked."""
 
+ENOUGH = 100
+"""Where so few rows meet a condition, the others are not counted."""
+
 LINKED = 1000
 """A chain whose end so few resources meet is followed from its end; else from its start."""
 
@@ -79,7 +82,7 @@ _BATCH = 200
 _LARGEST = 2_000
 _PK = 2
 
-_INDEX = (TokenCondition, DateCondition, StringCondition, IdCondition, LastUpdatedCondition)
+_INDEX = (IdCondition, TokenCondition, StringCondition, DateCondition, LastUpdatedCondition)
 
 
 class Candidate(NamedTuple):
@@ -209,10 +212,7 @@ class Searcher:
                 rest.append(found)
             else:
                 filters.append(found)
-        counted = [
-            (number, rows, one) for one in rest for number, rows in self._few(query.type, one)
-        ]
-        first = min(counted, key=_number, default=None)
+        first = self._fewest(query.type, rest)
         source: Sql = ("FROM resource r", [])
         where: list[Sql] = [("r.type = ? AND r.deleted = 0", [query.type])]
         walk = next((c for c in rest if _is_one_token(c)), None)
@@ -226,6 +226,18 @@ class Searcher:
         where += [condition_sql(condition) for condition in rest]
         whole = " AND ".join(f"({sql})" for sql, _ in where)
         return _Settled(query, source, (f"WHERE {whole}", joined(*where)), tuple(filters))
+
+    def _fewest(
+        self, type_: str, conditions: Sequence[IndexCondition]
+    ) -> tuple[int, Sql, IndexCondition] | None:
+        """The condition that the fewest rows meet, as far as it pays to look."""
+        counted = []
+        for one in sorted(conditions, key=_cost):
+            for number, rows in self._few(type_, one):
+                counted.append((number, rows, one))
+                if number < ENOUGH:
+                    return counted[-1]
+        return min(counted, key=_number, default=None)
 
     def _few(self, type_: str, condition: IndexCondition) -> list[tuple[int, Sql]]:
         """How many rows meet a condition, counted up to FEW, and their resources."""
@@ -492,6 +504,11 @@ def _unsorted(query: Query) -> Query:
 
 def _number(found: tuple[int, Sql, IndexCondition]) -> int:
     return found[0]
+
+
+def _cost(condition: IndexCondition) -> int:
+    """What comes first is cheaper to count, and mostly leaves less."""
+    return _INDEX.index(type(condition))
 
 
 def _is_one_token(condition: Condition) -> bool:
