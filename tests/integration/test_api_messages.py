@@ -250,3 +250,11 @@ def test_the_guides_own_examples_are_taken(api: Api, shared_data: Path) -> None:
     assert encounter["classHistory"]
     assert {"contact", "visit", "med-rec"} <= set(tasks(api))
     assert len(api.find("Coverage")) == len(api.find("Condition")) == 1
+
+
+def test_notifications_are_in_the_record_from_which_the_store_can_be_made_anew(
+    api: Api, tmp_path: Path
+) -> None:
+    stay(api)
+    result = api.bench.rebuilt(tmp_path / "anew")
+    assert result.different == []

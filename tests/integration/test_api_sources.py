@@ -8,6 +8,8 @@ import pytest
 
 from segue.care.parties import organization_id
 from segue.fhir.lifecycle import TASK_OPEN, reachable_from
+from segue.model.identity import ResourceKey
+from segue.store.store import open_store
 from tests.integration.test_api_statements import discharged, tasks, text_of
 from tests.support.api import Api, running
 
@@ -327,3 +329,16 @@ def test_a_create_with_a_search_in_its_url_is_conditional(api: Api) -> None:
     assert (first.status_code, again.status_code) == (201, 200)
     assert first.json()["id"] == again.json()["id"]
     assert api.call("POST", "/fhir/Goal?quux=1", goal(api)).status_code == 400
+
+
+def test_whose_resource_it_is_outlives_a_store_that_is_made_anew(api: Api, tmp_path: Path) -> None:
+    discharged(api)
+    kept, asked = made(api, goal(api)), referral(api)
+    assert put(api, {**asked, "status": "accepted"}).status_code == 200
+    assert put(api, {**kept, "lifecycleStatus": "on-hold"}, "steward").status_code == 200
+    assert api.bench.rebuilt(tmp_path / "anew").different == []
+    anew = open_store(tmp_path / "anew", api.bench.clock)
+    keys = [ResourceKey("Goal", kept["id"]), ResourceKey("Task", asked["id"])]
+    with anew.read() as reader:
+        assert reader.authors(keys) == {keys[0]: "pcpb", keys[1]: "payx"}
+    anew.close()

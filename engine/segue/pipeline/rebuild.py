@@ -16,6 +16,7 @@ from segue.care.view import DeliveryReceipt
 from segue.fhir.canonical import canonical_state, content_hash, loads
 from segue.model.changes import Cause
 from segue.model.deliveries import OF_ENTRIES, Delivery
+from segue.model.identity import ResourceKey
 from segue.model.instants import instant_of, microseconds
 from segue.pipeline import owned
 from segue.pipeline.addresses import Addresses
@@ -179,23 +180,27 @@ class Act:
         order: µs, rank among simultaneous ones, position, id.
         who: whether it says who a person is, or what a visit is.
         history: it only fills the index.
+        source: who wrote, of what clients stored.
     """
 
     again: Callable[[Recorder], list[Chart]]
     order: tuple[int, int, int, str]
     who: bool = False
     history: bool = False
+    source: str = ""
 
 
 def _beside(old: Reader, result: Rebuilt) -> list[Act]:
     """Statements, receipts and clients' resources, in the order they were made."""
     acts = [_act(row) for row in old.facts_beside()]
     result.statements = len(acts)
+    known: dict[ResourceKey, str] = {}
     for request in _written(old):
         at, history = _made(request)
-        again = partial(_restore, request=request, at=at, history=history)
+        authors = _authors(request, known)
+        again = partial(_restore, request=request, authors=authors, at=at, history=history)
         order = (at, 1, request[0].stored.position, request[0].ref)
-        acts.append(Act(again, order, history=history))
+        acts.append(Act(again, order, history=history, source=request[0].source))
         result.resources += len(request)
     return sorted(acts, key=lambda one: one.order)
 
@@ -204,7 +209,7 @@ def _do(hub: Hub, act: Act) -> None:
     """One act as a step of its own, and what follows for the persons it is about."""
 
     def compute(draft: Draft) -> None:
-        cause = Cause("statement", act.order[-1])
+        cause = Cause("statement", act.order[-1], act.source)
         recorder = Recorder(draft, Step(cause), history=act.history)
         for chart in act.again(recorder):
             coordinate_person(recorder, chart)
@@ -295,8 +300,28 @@ def _made(request: Sequence[Change]) -> tuple[int, bool]:
     return at, told["activity"]["text"] == HISTORY
 
 
+def _authors(request: Sequence[Change], known: dict[ResourceKey, str]) -> dict[ResourceKey, str]:
+    """The site whose each resource of a request is: of who began it, "" for none.
+
+    Args:
+        known: authors of what was written before; kept up to date.
+    """
+    found = {}
+    for one in request:
+        author = known.setdefault(one.stored.key, one.source)
+        found[one.stored.key] = "" if author.startswith("client:") else author
+        if one.stored.body is None:
+            del known[one.stored.key]
+    return found
+
+
 def _restore(
-    recorder: Recorder, request: Sequence[Change], at: int, *, history: bool
+    recorder: Recorder,
+    request: Sequence[Change],
+    authors: Mapping[ResourceKey, str],
+    at: int,
+    *,
+    history: bool,
 ) -> list[Chart]:
     """The versions of a client's request, as they were stored."""
     source = request[0].source
@@ -321,7 +346,8 @@ def _restore(
                 continue
             charts[chart.pk] = chart
             if resource is not None and is_evidence(version.key.type, history=history):
-                found = evidence(resource, version.version, site, at, history=history)
+                author = authors[version.key]
+                found = evidence(resource, version.version, author, at, history=history)
                 chart.person = with_evidence(chart.person, found)
     return list(charts.values())
 
