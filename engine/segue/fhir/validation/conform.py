@@ -13,7 +13,7 @@ from segue.fhir.validation.items import Item, children, root_item
 from segue.fhir.validation.rules import holds
 from segue.fhir.validation.slicing import Match, Slicer, contains, equal
 from segue.fhir.validation.terminology import Terminology
-from segue.fhir.validation.tree import Node, Profile
+from segue.fhir.validation.tree import Node, Profile, grave
 from segue.model.issues import Issue, Severity
 
 _CODED = frozenset({"code", "Coding", "CodeableConcept", "Quantity", "string", "uri"})
@@ -56,9 +56,16 @@ class Conformance:
         self.profiles = profiles
         self._slicer = Slicer(table, self._within)
         self._matches: dict[int, list[tuple[str, Node, Match]] | None] = {}
+        self._grave: dict[str, Node | None] = {}
 
     def issues(
-        self, resource: dict[str, Any], profile: Profile, *, where: str = "", root: Any = None
+        self,
+        resource: dict[str, Any],
+        profile: Profile,
+        *,
+        where: str = "",
+        root: Any = None,
+        only_errors: bool = False,
     ) -> Iterator[Issue]:
         """What of a resource the profile does not allow.
 
@@ -66,25 +73,29 @@ class Conformance:
             resource: a resource whose structure is right.
             where: its FHIRPath; its type if left out.
             root: the resource that contains it.
+            only_errors: leave out what can only be a warning or advice; quicker.
         """
         if resource.get("resourceType") != profile.type:
             name = tail(profile.url)
             text = f"{name} is a profile of {profile.type}"
             yield Issue("error", "profile-type", where or profile.type, text, profile.url)
             return
-        yield from self.part(root_item(resource, where), profile, resource, root or resource)
+        walk = _Walk(self, profile, resource, root or resource, only_errors=only_errors)
+        yield from walk.part(root_item(resource, where), profile)
 
     def part(
         self, item: Item, profile: Profile, resource: dict[str, Any], root: Any
     ) -> Iterator[Issue]:
         """The same for a part of a resource, such as an extension."""
-        seen: list[str] = []
-        above: Profile | None = profile
-        while above is not None and above.url not in seen:
-            walk = _Walk(self, above, resource, root)
-            yield from walk.node(above.root, item)
-            seen.append(above.url)
-            above = self.profiles.get(above.base)
+        yield from _Walk(self, profile, resource, root).part(item, profile)
+
+    def top(self, profile: Profile, *, only_errors: bool) -> Node | None:
+        """The tree of a profile; None where there is nothing in it."""
+        if not only_errors:
+            return profile.root
+        if profile.url not in self._grave:
+            self._grave[profile.url] = grave(profile.root)
+        return self._grave[profile.url]
 
     def missing_supported(self, resource: dict[str, Any], profile: Profile) -> list[str]:
         """Names of the top elements that a profile marks as must-support and that are absent."""
@@ -120,10 +131,29 @@ class Conformance:
 
 class _Walk:
     def __init__(
-        self, book: Conformance, profile: Profile, resource: dict[str, Any], root: Any
+        self,
+        book: Conformance,
+        profile: Profile,
+        resource: dict[str, Any],
+        root: Any,
+        *,
+        only_errors: bool = False,
     ) -> None:
         self.book, self.profile, self.resource, self.root = book, profile, resource, root
         self.name = tail(profile.url)
+        self.only_errors = only_errors
+
+    def part(self, item: Item, profile: Profile) -> Iterator[Issue]:
+        """What a profile, and those that it is based on, demand of an item."""
+        seen: list[str] = []
+        above: Profile | None = profile
+        while above is not None and above.url not in seen:
+            walk = _Walk(self.book, above, self.resource, self.root, only_errors=self.only_errors)
+            top = self.book.top(above, only_errors=self.only_errors)
+            if top is not None:
+                yield from walk.node(top, item)
+            seen.append(above.url)
+            above = self.book.profiles.get(above.base)
 
     def _issue(self, code: str, where: str, text: str, severity: Severity = "error") -> Issue:
         return Issue(severity, code, where, f"{self.name}: {text}", self.profile.url)
@@ -251,14 +281,14 @@ class _Walk:
             for url in allowed:
                 known = self.book.profiles.get(bare(url))
                 if known is not None and item.value.get("url") == known.url:
-                    yield from self.book.part(item, known, self.resource, self.root)
+                    yield from self.part(item, known)
 
     def _any_of(self, profiles: list[Profile], item: Item) -> Iterator[Issue]:
         first: list[Issue] = []
         for profile in profiles:
             if item.type != profile.type:
                 continue
-            found = list(self.book.part(item, profile, self.resource, self.root))
+            found = list(self.part(item, profile))
             if not any(issue.severity == "error" for issue in found):
                 return
             first = first or found

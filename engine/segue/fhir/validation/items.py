@@ -1,9 +1,11 @@
 """Elements of a resource with what FHIR says they are: type, place, companion."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from segue.fhir.definitions import Definitions
+
+_FEW = 5
 
 
 class Item(NamedTuple):
@@ -39,7 +41,16 @@ def children(table: Definitions, item: Item, name: str) -> list[Item]:
         owner = item.value
         structure = table.structure(item.type)
     found: list[Item] = []
-    for key in structure.keys_of(name):
+    keys: Iterable[str] = structure.keys_of(name)
+    if len(structure.keys_of(name)) > _FEW:
+        # Of value[x] one of fifty is there.
+        known = structure.properties
+        keys = dict.fromkeys(
+            p
+            for k in owner
+            if (p := k.removeprefix("_")) in known and known[p].element.name == name
+        )
+    for key in keys:
         value, beside = owner.get(key), owner.get("_" + key)
         if value is None and beside is None:
             continue

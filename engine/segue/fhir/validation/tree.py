@@ -1,7 +1,7 @@
 """A profile in memory: the tree of its constraints, read from the compact form."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 
@@ -58,6 +58,39 @@ class Profile:
     modifier: bool = False
 
 
+def grave(node: Node) -> Node | None:
+    """What of a node can find an error; None where nothing can.
+
+    Must-support, extensible and preferred bindings and mere warnings are left out.
+    """
+    kept = {name: found for name, child in node.children.items() if (found := grave(child))}
+    found = replace(
+        node,
+        binding=node.binding if node.binding and node.binding[0] == "required" else None,
+        rules=tuple(rule for rule in node.rules if rule.severity == "error"),
+        slices={name: grave(child) or _NOTHING for name, child in node.slices.items()},
+        children=kept,
+        must=False,
+    )
+    return found if _says_anything(found) else None
+
+
+def _says_anything(node: Node) -> bool:
+    return bool(
+        node.low
+        or node.high is not None
+        or node.types
+        or node.exact is not None
+        or node.pattern is not None
+        or node.binding
+        or node.rules
+        or node.limits
+        or node.slices
+        or node.closed
+        or node.children
+    )
+
+
 def profile(url: str, form: Mapping[str, Any]) -> Profile:
     """Read a profile's compact form."""
     return Profile(
@@ -89,3 +122,6 @@ def node(form: Mapping[str, Any]) -> Node:
         {name: node(child) for name, child in form.get("slices", {}).items()},
         {name: node(child) for name, child in form.get("children", {}).items()},
     )
+
+
+_NOTHING = node({})

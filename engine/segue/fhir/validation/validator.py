@@ -106,9 +106,11 @@ class Validator:
         for inner, where in nested(resource):
             if self.survey.ruled(inner["resourceType"]):
                 yield from self.survey.broken_rules(inner, where)
-        yield from self._named(resource, ())
+        yield from self._named(resource, (), only_errors=True)
 
-    def _named(self, resource: dict[str, Any], more: Sequence[str]) -> Iterator[Issue]:
+    def _named(
+        self, resource: dict[str, Any], more: Sequence[str], *, only_errors: bool = False
+    ) -> Iterator[Issue]:
         """What of the profiles that are named, in it and in the question, is broken."""
         for inner, spot in nested(resource):
             meta = inner.get("meta")
@@ -116,19 +118,28 @@ class Validator:
             for index, url in enumerate(named if isinstance(named, list) else ()):
                 if isinstance(url, str):
                     place = f"{spot}.meta.profile[{index}]"
-                    yield from self._profile(inner, url, spot, place, resource)
+                    yield from self._profile(inner, url, (spot, place), resource, only_errors)
         for url in more:
-            yield from self._profile(resource, url, resource["resourceType"], "", resource)
+            spots = (resource["resourceType"], "")
+            yield from self._profile(resource, url, spots, resource, only_errors)
 
     def _profile(
-        self, resource: dict[str, Any], url: str, where: str, place: str, root: dict[str, Any]
+        self,
+        resource: dict[str, Any],
+        url: str,
+        spots: tuple[str, str],
+        root: dict[str, Any],
+        only_errors: bool,
     ) -> Iterator[Issue]:
+        """What of one profile is broken; `spots`: where the resource is, and its claim."""
         profile = self.known(url)
         if profile is not None:
-            yield from self.book.issues(resource, profile, where=where)
+            yield from self.book.issues(
+                resource, profile, where=spots[0], root=root, only_errors=only_errors
+            )
         elif bare(url) != f"http://hl7.org/fhir/StructureDefinition/{resource['resourceType']}":
             text = "this profile is not known here, so it was not checked"
-            yield Issue("warning", "unknown-profile", place, text)
+            yield Issue("warning", "unknown-profile", spots[1], text)
 
 
 def nested(resource: dict[str, Any], where: str = "") -> Iterator[tuple[dict[str, Any], str]]:

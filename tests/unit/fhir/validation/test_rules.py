@@ -15,6 +15,7 @@ from segue.fhir.validation.library import library
 from segue.fhir.validation.rules import FUNCTIONS, holds
 from segue.fhir.validation.tree import Node
 from segue.fhir.validation.validator import Validator
+from tests.unit.fhir.validation.samples import SAMPLES
 
 # fhirpathpy cannot follow references, nor ask of which System type an answer is, nor take an
 # element for true.
@@ -112,6 +113,15 @@ def test_every_rule_of_the_profiles_can_be_read() -> None:
     for expression in sorted(expressions):
         if not any(part in expression for part in ("resolve()", "memberOf(", "htmlChecks")):
             assert callable(compile_path(expression))
+
+
+def test_what_is_very_large_is_not_put_to_fhirpath(validator: Validator) -> None:
+    concepts = [{"code": f"c{n}", "display": "x"} for n in range(10_000)]
+    concepts[1]["code"] = "c0"
+    resource = {**SAMPLES["code system"], "concept": concepts}
+    assert validator.refusals(resource) == []
+    found = validator.issues(resource)
+    assert "too-costly" in {issue.code for issue in found}
 
 
 def test_only_types_with_rules_of_their_own_pay_for_fhirpath(validator: Validator) -> None:
