@@ -8,19 +8,24 @@ import asyncio
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import fhirclient.client
 import fhirpy
+import httpx
 import pytest
 from fhirclient.models import bundle as smart_bundle
 from fhirclient.models import observation
 from fhirclient.models import patient as smart_patient
 from fhirpy.base.exceptions import OperationOutcome, ResourceNotFound
 
+from tests.peers.fhir import FhirPeer
+from tests.stories.background import Background
 from tests.stories.engine import ROOT, Engine
+from tests.stories.messages import adt
 
 NODE = ROOT / "tests" / "clients"
 CONFIG = """\
@@ -30,13 +35,27 @@ workers: 1
 http: {listen: 127.0.0.1:{http}}
 sites:
   pcpb: {name: Primary Care B, authority: PCPB, zone: America/New_York}
+  hospa: {name: Hospital A, authority: HOSPA, zone: America/New_York}
+feeds:
+  adt: {kind: http, site: hospa}
+destinations:
+  hie: {kind: message_bundle, url: "{hie}", send: [alerts]}
 """
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def hie() -> Iterator[FhirPeer]:
+    """A receiver of notifications."""
+    with Background() as background:
+        peer = background.do(FhirPeer().start())
+        yield peer
+        background.do(peer.stop())
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, hie: FhirPeer) -> Iterator[str]:
     """FHIR base of a running engine."""
-    engine = Engine(tmp_path_factory.mktemp("clients"), CONFIG)
+    engine = Engine(tmp_path_factory.mktemp("clients"), CONFIG.replace("{hie}", hie.url))
     engine.start()
     try:
         yield f"{engine.base}/fhir"
@@ -175,6 +194,23 @@ def test_fhirclient_searches_through_all_pages_and_posts_transactions(base: str)
     pages = list(search.perform_iter(client.server))
     assert [len(page.entry) for page in pages] == [5, 5, 2]
     assert len({one.id for one in search.perform_resources_iter(client.server)}) == 12
+
+
+# --- a receiver of notifications -----------------------------------------------------------
+
+
+def test_an_admission_is_notified_to_a_receiver(base: str, hie: FhirPeer) -> None:
+    message = adt("A01", "2026-07-05 13:42", "1", place="4W^412^1", admitted="2026-07-05 13:40")
+    url = base.removesuffix("/fhir") + "/hl7v2/adt"
+    answer = httpx.post(url, content=message, timeout=30)
+    assert "MSA|AA|1" in answer.text
+    deadline = time.monotonic() + 60
+    while not hie.writes and time.monotonic() < deadline:
+        time.sleep(0.05)
+    (told,) = hie.writes
+    header, encounter = (entry["resource"] for entry in told.resource["entry"][:2])
+    assert header["eventCoding"]["code"] == "notification-admit"
+    assert (encounter["status"], encounter["class"]["code"]) == ("in-progress", "IMP")
 
 
 # --- Node's -------------------------------------------------------------------------------
