@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import structlog
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -121,6 +122,7 @@ _ONE, _MANY = "/fhir/{type}/{id}", "/fhir/{type}"
 _WITHIN = "/fhir/{compartment}/{id}"
 
 INTERACTIONS = (
+    Interaction("GET", _ONE, Call.read),
     Interaction("GET", "/fhir/_history", Call.history),
     Interaction("POST", "/fhir", Call.bundle, BODIES),
     Interaction("POST", "/fhir/", Call.bundle, BODIES),
@@ -135,7 +137,6 @@ INTERACTIONS = (
     Interaction("GET", f"{_ONE}/_history", Call.history),
     Interaction("GET", f"{_WITHIN}/{{type}}", Call.search),
     Interaction("POST", f"{_WITHIN}/{{type}}/_search", Call.search, FORM, optional=True),
-    Interaction("GET", _ONE, Call.read),
     Interaction("PUT", _ONE, Call.update, BODIES, writes=True),
     Interaction("PATCH", _ONE, Call.patch, PATCHES, writes=True),
     Interaction("DELETE", _ONE, Call.delete, writes=True),
@@ -146,6 +147,21 @@ INTERACTIONS = (
     Interaction("DELETE", _MANY, Call.delete, writes=True),
 )
 """In the order in which paths are matched."""
+
+
+class _Id(Convertor[str]):
+    """What may be an id in a path: `_history` and `$name` never are."""
+
+    regex = "[^/_$][^/]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("fhir_id", _Id())
 
 
 def routes(face: FhirFace, tokens: Tokens) -> list[Route]:
@@ -167,7 +183,7 @@ def routes(face: FhirFace, tokens: Tokens) -> list[Route]:
         Route("/fhir/metadata", metadata, methods=["GET"], include_in_schema=False),
         *(
             Route(
-                one.path,
+                one.path.replace("{id}", "{id:fhir_id}"),
                 _endpoint(face, tokens, one),
                 methods=[one.method],
                 include_in_schema=False,
