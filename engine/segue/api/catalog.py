@@ -75,9 +75,20 @@ OFFERED: tuple[Operation, ...] = (
         validate,
         documentation="Judges a resource by FHIR's rules, profiles and value sets.",
     ),
-    Operation("meta", _R4 + "Resource-meta", frozenset({"system", "type", "instance"}), meta),
     Operation(
-        "meta-add", _R4 + "Resource-meta-add", frozenset({"instance"}), meta_add, writes=True
+        "meta",
+        _R4 + "Resource-meta",
+        frozenset({"system", "type", "instance"}),
+        meta,
+        documentation="The profiles, labels and tags in use.",
+    ),
+    Operation(
+        "meta-add",
+        _R4 + "Resource-meta-add",
+        frozenset({"instance"}),
+        meta_add,
+        writes=True,
+        documentation="Adds profiles, labels and tags.",
     ),
     Operation(
         "meta-delete",
@@ -85,6 +96,7 @@ OFFERED: tuple[Operation, ...] = (
         frozenset({"instance"}),
         meta_delete,
         writes=True,
+        documentation="Takes profiles, labels and tags away.",
     ),
 )
 

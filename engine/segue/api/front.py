@@ -38,7 +38,7 @@ the care work that each event calls for, and one coordinated plan for each perso
 <h2>How to ask</h2>
 <p>FHIR R4 (4.0.1) as JSON or XML below <code>/fhir</code>.$token</p>
 <pre><code>$examples</code></pre>
-<p>Every version is kept: add <code>/_history</code> to any of these. Write with
+<p>Every version is kept: ask <code>Patient/[id]/_history</code>. Write with
 <code>POST</code>, <code>PUT</code>, <code>PATCH</code> (JSON Patch, JSON Merge Patch, FHIRPath
 Patch) and <code>DELETE</code>, or many at once by a Bundle of type <code>transaction</code> or
 <code>batch</code>. What cannot be done is answered with an OperationOutcome that says what to do
