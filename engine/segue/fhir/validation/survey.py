@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from segue.fhir.definitions import Definitions
 from segue.fhir.primitives import MEANING, is_primitive
+from segue.fhir.references import parse_reference
 from segue.fhir.validation.compact import tail
 from segue.fhir.validation.conform import Conformance, codings
 from segue.fhir.validation.extensions import Extensions
@@ -140,7 +141,7 @@ class Survey:
                     text = "the text begins or ends with white space"
                     yield Issue("warning", "value", item.where, text)
             elif item.type == "Reference" and isinstance(item.value, dict):
-                yield from _aim(item)
+                yield from self._aim(place)
             if isinstance(item.value, dict) and "resourceType" not in item.value:
                 id_ = item.value.get("id")
                 if isinstance(id_, str):
@@ -177,6 +178,25 @@ class Survey:
         if some:
             text += f": {', '.join(some[:12])}" + (" …" if len(some) > 12 else "")
         yield Issue(_STRENGTH[strength], "unknown-code", item.where, text, value_set)
+
+    def _aim(self, place: _Place) -> Iterator[Issue]:
+        """A relative reference should be one to a resource, an absolute one to a right type."""
+        text, where = place.item.value.get("reference"), place.item.where + ".reference"
+        if not isinstance(text, str):
+            return
+        if not _AIMED.match(text):
+            advice = "nothing can be found by this reference: Type/id, an absolute URL, #id"
+            yield Issue("warning", "reference-target", where, advice)
+        elif text.startswith(("http://", "https://")) and place.owner.type in self.table:
+            key = parse_reference(text)
+            found = self.table.structure(place.owner.type).properties.get(
+                place.item.where.rpartition(".")[2].partition("[")[0]
+            )
+            targets = found.kind.targets if found is not None else ()
+            known = key is not None and key.type in self.table.resources
+            if targets and known and key is not None and key.type not in targets:
+                advice = f"must point to {' or '.join(targets)}"
+                yield Issue("error", "reference-target", where, advice)
 
     def _places(self, resource: dict[str, Any], where: str) -> Iterator[_Place]:
         root = root_item(resource, where)
@@ -215,14 +235,6 @@ def _values(value: Any, most: int) -> int:
         elif isinstance(inner, list):
             waiting += inner
     return count
-
-
-def _aim(item: Item) -> Iterator[Issue]:
-    """A relative reference should be one to a resource."""
-    text = item.value.get("reference")
-    if isinstance(text, str) and not _AIMED.match(text):
-        advice = "nothing can be found by this reference: Type/id, an absolute URL, #id"
-        yield Issue("warning", "reference-target", item.where + ".reference", advice)
 
 
 def _scheme(item: Item) -> Iterator[Issue]:

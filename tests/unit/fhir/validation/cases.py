@@ -273,6 +273,20 @@ _ROWS: list[tuple[str, str, str, Any, str]] = [
         "somebody",
         "warning Encounter.subject.reference",
     ),
+    (
+        "references.html#absolute",
+        "us encounter",
+        "subject.reference",
+        "http://example.org/fhir/Device/1",
+        "error Encounter.subject.reference",
+    ),
+    (
+        "references.html#absolute",
+        "us encounter",
+        "subject.reference",
+        "http://example.org/fhir/Patient/1",
+        "",
+    ),
     ("references.html#logical", "us encounter", "subject", {"identifier": {"value": "1"}}, ""),
     ("ref-1", "signed", "owner.reference", "#none", "error Device.owner.reference"),
     (
