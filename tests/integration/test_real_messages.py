@@ -23,6 +23,7 @@ from segue.mapping.apply import apply
 from segue.mapping.context import Context, Mapped, SiteRules
 from segue.mapping.load import load
 from segue.model.issues import Issue
+from segue.pipeline.acceptance import FeedPolicy, refusal
 from segue.pipeline.process import process
 from segue.pipeline.requeue import requeue
 from segue.pipeline.wanted import ADD_CODE
@@ -553,6 +554,16 @@ def _(bench: Bench) -> None:
     assert mapped(blank).directory == []
     assert state(bench, blank) == ("processed", [])
     assert "participant" not in visit(bench)
+
+
+@row(24, "processing ids")
+def _(bench: Bench) -> None:
+    taken = FeedPolicy(processing_ids=frozenset({"P"}))
+    for sent, code in (("P", None), ("T", "202"), ("D", "202"), ("", "202"), ("P^T", None)):
+        seen = peek(adt().replace("|P|2.5.1", f"|{sent}|2.5.1").encode())
+        found = refusal(seen, taken)
+        assert (found and found.code) == code, sent
+        assert refusal(seen, FeedPolicy()) is None
 
 
 @row(25, "historic movements")

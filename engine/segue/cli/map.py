@@ -17,6 +17,7 @@ from segue.mapping.apply import apply
 from segue.mapping.cases import CaseResult, find_cases, read_case, run_case
 from segue.mapping.context import Context, Mapped, SiteRules, Step
 from segue.mapping.coverage import coverage, share, spans
+from segue.mapping.differences import differences
 from segue.mapping.load import MappingSet, load, shipped
 from segue.mapping.source import MappingError
 
@@ -168,6 +169,28 @@ def _read_all(
         except Hl7Error:
             continue
         yield message, apply(mapping, message, Context(rules(message), feed="map", received=0))
+
+
+@app.command()
+def diff(
+    site: Annotated[str, typer.Argument(help="The site whose layers are compared.")],
+    mappings: Mappings = None,
+    json: Json = False,
+) -> None:
+    """Show what a site's mapping has otherwise than the core, and why.
+
+    Example: segue map diff example
+    """
+    found = differences(_load(None, mappings), _load(site, mappings))
+    if json:
+        print_json({"items": [one._asdict() for one in found], "total": len(found)})
+        return
+    for one in found:
+        typer.echo(f"{one.change:8} {one.what:10} {one.name}  {one.where}".rstrip())
+        for word, text in (("was", one.before), ("is", one.after), ("because", one.because)):
+            if text:
+                typer.echo(f"  {word:8} {text}")
+    typer.echo(f"{len(found)} differences")
 
 
 @app.command("test")

@@ -80,7 +80,7 @@ def identify(
     codes = []
     parts = [part.strip(' "\n') for part in message_type.split(separators.component)]
     first, second, third = (*parts, "", "", "")[:3]
-    stated = stated.split(separators.component, maxsplit=1)[0].strip(' "\n')
+    stated = stated.partition("\n")[0].partition(separators.component)[0].strip(' "')
     if any(part != part.upper() for part in (first, second, third)):
         codes.append("event-lower-case")
         first, second, third = first.upper(), second.upper(), third.upper()

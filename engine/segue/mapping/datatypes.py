@@ -48,6 +48,10 @@ def number(tools: Tools) -> Convert:
     return convert
 
 
+MOST_DIGITS = 32
+"""Of a number, and of its exponent."""
+
+
 def decimal_of(text: str, run: Run) -> int | Decimal | None:
     """Read a number; what is none becomes an issue.
 
@@ -59,7 +63,8 @@ def decimal_of(text: str, run: Run) -> int | Decimal | None:
         value = Decimal(text)
     except InvalidOperation:
         value = Decimal("NaN")
-    if not value.is_finite():
+    # What is measured has few digits; 1E999999 would only fill the memory.
+    if not value.is_finite() or len(text) > MOST_DIGITS or abs(value.adjusted()) > MOST_DIGITS:
         run.warn("bad-number", "no number can be read here")
         return None
     return int(value) if value == value.to_integral_value() and "." not in text else value

@@ -117,3 +117,8 @@ def test_a_repaired_event_is_an_issue_of_the_message():
 def test_versions_compare_as_numbers():
     assert version_number("2.10") > version_number("2.9.1") > version_number("2.5")
     assert version_number("") == version_number("two") == ()
+
+
+def test_a_line_that_was_joined_to_evn_1_is_no_part_of_the_event():
+    text = "MSH|^~\\&|ADT|HOSPA|||2026||ADT||P|2.5.1\rEVN|A18\rno segment\r"
+    assert parse(text).event == "A18"

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segue.mapping.datatypes import decimal_of
 from segue.mapping.directory import DATATYPES
 from segue.mapping.functions import FUNCTIONS
 from segue.mapping.tables import Tools
@@ -138,6 +139,13 @@ def test_a_birth_date_keeps_its_precision():
         "1955",
         "1955-02-14",
     ]
+
+
+@pytest.mark.parametrize("text", ["9" * 400, "1E999999", "1E-999999", "NaN", "Infinity", "1,5"])
+def test_a_number_that_nobody_measures_is_left_out_and_named(text):
+    run = scratch()
+    assert decimal_of(text, run) is None
+    assert [code for _, code, _ in run.found] == ["bad-number"]
 
 
 def test_escapes_are_read_in_text():

@@ -7,6 +7,8 @@ from typer.testing import CliRunner
 
 from segue.cli.map import app
 from segue.cli.output import Failure
+from segue.mapping.differences import differences
+from segue.mapping.load import load, shipped
 from tests.unit.mapping.samples import PID, PV1, message
 
 runner = CliRunner()
@@ -96,3 +98,34 @@ def test_a_failing_case_is_told_with_its_line(tmp_path):
     assert [str(failure) for failure in result.failures] == [
         "mappings/core/cases/wrong.yaml:7  does not hold: %patient.gender = 'male'"
     ]
+
+
+def test_diff_shows_what_a_site_has_otherwise_and_why():
+    result = runner.invoke(app, ["diff", "example-cerner", "--json"])
+    items = json.loads(result.stdout)["items"]
+    found = {(one["what"], one["name"]): one for one in items}
+    rule = found["rule", "PID_Patient.marital-status"]
+    assert rule["change"] == "changed"
+    assert rule["after"].endswith("null keep")
+    assert "not asked" in rule["because"]
+    assert rule["where"].endswith("segments/PID_Patient.yaml:3")
+    assert found["code", "HL70004_ActCode.OBSERVATION"]["change"] == "added"
+    assert found["identity", "visit"]["before"].startswith("PV1-19")
+    assert len(items) == len(found) == 9
+
+
+def test_diff_of_a_site_that_is_the_core_is_nothing():
+    found = differences(load(shipped() / "core"), load(shipped() / "core"))
+    assert found == []
+
+
+def test_every_file_of_the_example_sites_is_short_and_says_why():
+    for site in ("example-epic", "example-cerner"):
+        files = list((shipped() / "sites" / site).rglob("*.yaml"))
+        assert len(files) >= 5
+        for file in files:
+            if file.parent.name == "cases":
+                continue
+            text = file.read_text()
+            assert len(text.splitlines()) <= 10, file
+            assert "because:" in text or file.parent.name == "messages", file
