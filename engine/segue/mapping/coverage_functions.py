@@ -6,7 +6,6 @@ from segue.mapping.datatypes import DATATYPES, IDENTIFIER_TYPE
 from segue.mapping.directory import organization
 from segue.mapping.tables import Convert, Tools
 from segue.mapping.values import Run
-from segue.model.facts import Fragment
 
 SELF = frozenset({"SEL", "SELF", "S", "18"})
 """How senders say that somebody is the patient: table 0063, and the payers' own codes."""
@@ -15,34 +14,15 @@ COVERAGE_CLASS = "http://terminology.hl7.org/CodeSystem/coverage-class"
 
 
 def organization_of_plan(tools: Tools) -> Convert:
-    """IN1-4, else the company id of IN1-3: the payor, with address and phones (IN1-5, IN1-7).
+    """IN1-4, else the company id of IN1-3: the payor.
 
     >>> from segue.mapping.functions import example
     >>> example("organization_of_plan", "PAYX")["display"]
     'PAYX'
     """
     named = organization(tools)
-    place, phone = DATATYPES["XAD"](tools), DATATYPES["XTN"](tools)
-
-    def reach(reference: Any, run: Run) -> Any:
-        """Add to the Organization how to reach it."""
-        if reference is None or not (run.field(5) or run.field(7)):
-            return reference
-        told = run.directory[reference["reference"].partition("/")[2]]
-        elements = dict(told.elements)
-        for element, n, read in (("address", 5, place), ("telecom", 7, phone)):
-            sent = run.field(n).split(run.repetition)
-            if items := [made for one in sent if one and (made := read(one, run))]:
-                elements[element] = items
-        made = Fragment(told.type, told.id, told.scope, elements)
-        run.directory[made.id] = made
-        run.touched.append(made)
-        return reference
 
     def convert(raw: str, run: Run) -> Any:
-        return reach(payor(raw, run), run)
-
-    def payor(raw: str, run: Run) -> Any:
         company = run.first(run.field(4))
         number = run.first(run.field(3))
         if company.strip(run.blank) or not run.fields:

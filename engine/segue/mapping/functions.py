@@ -396,7 +396,7 @@ ALSO_READS: dict[str, tuple[int, ...]] = {
     "diagnosis_code": (2, 4),
     "procedure_code": (2, 4),
     "allergy_reaction": (4,),
-    "organization_of_plan": (3, 4, 5, 7),
+    "organization_of_plan": (3, 4),
     "subscriber": (17,),
     "policy_holder": (10, 11),
     "coverage_class": (9, 35),
