@@ -273,6 +273,12 @@ def test_s07_a_death_ends_the_plan_and_every_task(players: Cast, told: Teller) -
     assert told.noticed("pcpb", "discharge-cancelled") >= {"Encounter/D2"}
     assert "deceasedDateTime" not in told.active("400007")
     assert len(told.plans(patient)) == 1
+    alive = tasks_of(players, patient=f"Patient/{patient}")
+    for task in alive:
+        if task["id"] in {t["id"] for t in after}:
+            assert task["status"] not in OPEN, "what has ended stays so"
+    new = sorted(summary([t for t in alive if t["status"] in OPEN]))
+    assert new == sorted(line for line in before.values() if line.split()[-1] in OPEN)
 
 
 @pytest.mark.xfail(strict=True, reason="comes with PD-00, what is to be done after a death")

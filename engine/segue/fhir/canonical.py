@@ -12,6 +12,9 @@ from typing import Any
 
 import msgspec
 
+from segue.fhir.lifecycle import TASK_ENDED
+from segue.model.identity import stable_id
+
 Resource = dict[str, Any]
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
@@ -34,8 +37,14 @@ ARRIVAL_INPUTS = frozenset({"noticed-at", "window-lost"})
 RECEIPT_OUTPUTS = frozenset({"delivery-receipt"})
 """Codes of `Task.output.type` that record what a peer acknowledged."""
 
+NEED = "urn:segue:need"
+"""System of the identifier that says what a Task is for."""
+
 HISTORY_REASONS = frozenset({"anchor-voided", "superseded"})
 """Codes of `Task.statusReason` of Tasks that were cancelled as if they had never been."""
+
+RENEWED = "renewed"
+"""Code in `meta.tag` of a Task in the place of one that had ended."""
 
 RETRACTED = "retracted"
 """Code in `meta.tag` of what the fold yields no more."""
@@ -161,14 +170,53 @@ def canonical_state(resources: Iterable[Resource]) -> bytes:
     Left out is what depends on when and in which order things arrived: versions,
     narrative, `Task.authoredOn` and `.lastModified`, the inputs and outputs named above,
     Provenance, retracted resources, and Tasks that were cancelled because their anchor
-    was voided or superseded.
+    was voided or superseded. A Task in the place of one that had ended is shown as that
+    one, which is left out.
     """
     lines = []
-    for resource in resources:
+    for resource in _as_first(list(resources)):
         compared = _state_of(resource)
         if compared is not None:
             lines.append(_encode_sorted(compared))
     return b"\n".join(sorted(lines))
+
+
+def _as_first(resources: list[Resource]) -> list[Resource]:
+    """Tasks that took the place of others under the others' ids, and without these."""
+    renewed = [one for one in resources if RENEWED in _tags(one)]
+    if not renewed:
+        return resources
+    first: dict[str, str] = {}
+    for one in renewed:
+        need = next(i["value"] for i in one["identifier"] if i["system"] == NEED)
+        first[one["id"]] = stable_id("Task", *need.rsplit("|", 2))
+    # Of several in one place the last one counts: the others have ended.
+    places: dict[str, Resource] = {}
+    for one in sorted(renewed, key=lambda task: task["status"] not in TASK_ENDED):
+        places[first[one["id"]]] = one
+    text = _encode_sorted(
+        [
+            one
+            for one in resources
+            if RENEWED not in _tags(one)
+            and not (one["resourceType"] == "Task" and one["id"] in places)
+        ]
+        + list(places.values())
+    ).decode()
+    for new, old in first.items():
+        text = text.replace(new, old)
+    shown: list[Resource] = loads(text)
+    for one in shown:
+        if RENEWED in _tags(one):
+            one["meta"]["tag"] = [tag for tag in one["meta"]["tag"] if tag["code"] != RENEWED]
+            one["meta"] = {name: value for name, value in one["meta"].items() if value}
+            if not one["meta"]:
+                del one["meta"]
+    return shown
+
+
+def _tags(resource: Resource) -> set[str]:
+    return {tag.get("code", "") for tag in resource.get("meta", {}).get("tag", ())}
 
 
 def _state_of(resource: Resource) -> Resource | None:

@@ -39,6 +39,9 @@ class Margin:
             have not changed since still name them as owner.
         kin: identities of other persons that facts were shared with: those that were
             parted from this one, or that a visit was moved from or to.
+        ended: references of the stored Tasks that have ended, superseded ones apart.
+        renewed: reference of such a Task to the one that has taken its place, see
+            `segue.pipeline.renewal`.
     """
 
     seen: bytes = b""
@@ -47,6 +50,8 @@ class Margin:
     retired: tuple[str, ...] = ()
     absorbed: tuple[int, ...] = ()
     kin: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
+    renewed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

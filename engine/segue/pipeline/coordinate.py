@@ -17,6 +17,7 @@ from segue.pipeline.compare import Resource, key_of, parse_key
 from segue.pipeline.owned import with_words
 from segue.pipeline.record import Recorder
 from segue.pipeline.refold import regroup
+from segue.pipeline.renewal import as_first, ended_of, renew
 
 _ENCODER = msgspec.msgpack.Encoder(decimal_format="number")
 
@@ -52,10 +53,11 @@ def coordinate_person(recorder: Recorder, chart: Chart, *, stirred: bool = True)
         return False
     regroup(recorder, chart)
     now = Moment(rfc3339(draft.now), draft.now)
-    care = coordinate(view, now, hub.setting, hub.protocols)
+    care = coordinate(as_first(view, margin.renewed), now, hub.setting, hub.protocols)
+    yielded, renewed = renew(care.resources, margin.ended, margin.renewed)
     resources = [
         resource
-        for resource in care.resources
+        for resource in yielded
         if key_of(resource) in chart.heads or not _is_unborn(resource)
     ]
     if said := [one for one in chart.person.statements if one.task.startswith("CarePlan/")]:
@@ -73,7 +75,15 @@ def coordinate_person(recorder: Recorder, chart: Chart, *, stirred: bool = True)
     wake = care.wake
     if wake is not None and wake <= draft.now:
         wake = draft.now + RETRY_US
-    chart.margin = replace(chart.margin, seen=seen, wake=wake, care=tuple(sorted(after)))
+    over = ended_of(resources)
+    chart.margin = replace(
+        chart.margin,
+        seen=seen,
+        wake=wake,
+        care=tuple(sorted(after)),
+        ended=tuple(sorted(over | (set(margin.ended) - after))),
+        renewed=renewed,
+    )
     recorder.retire(chart, {parse_key(reference) for reference in before - after}, view)
     recorder.revive(chart, keys)
     chart.touched = True

@@ -255,6 +255,13 @@ def _divide(draft: Draft, old: Sequence[Chart], made: Sequence[Chart]) -> None:
             tuple(sorted(r for o in old for r in o.margin.care if references.get(r) is chart)),
             tuple(sorted(r for o in old for r in o.margin.retired if references.get(r) is chart)),
             tuple(sorted(pk for pk, into in absorbed.items() if into == chart.pk)),
+            ended=tuple(r for o in old for r in o.margin.ended if references.get(r) is chart),
+            renewed={
+                first: new
+                for o in old
+                for first, new in o.margin.renewed.items()
+                if references.get(new) is chart
+            },
         )
         beside = [_beside(o.person, chart, references, owners) for o in old]
         chart.person = carry_over(chart.person, beside)

@@ -179,6 +179,8 @@ class Draft:
             (*kept.care, *lost.care),
             (*kept.retired, *lost.retired),
             (*kept.absorbed, goes.pk, *lost.absorbed),
+            ended=(*kept.ended, *lost.ended),
+            renewed=kept.renewed | lost.renewed,
         )
         self.empty(goes, stays.pk)
         stays.sight = stays.episodes = None
