@@ -305,6 +305,25 @@ def test_what_cannot_be_honoured_is_refused(pair: tuple[str, str]) -> None:
     assert caught.value.issues[0].text
 
 
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        [("_id", ",".join("a" * 1_001))],
+        [("status", ",".join("a" * 1_001))],
+        [("authored-on", ",".join(["2026"] * 201))],
+        [("status", ",".join("a" * 500))] * 5,
+        [("status", "a")] * 101,
+        [("_include", "Task:patient")] * 101,
+        [("_sort", ",".join(["_id"] * 11))],
+    ],
+    ids=["ids", "tokens", "dates", "values", "conditions", "includes", "sorts"],
+)
+def test_a_search_without_measure_is_refused(pairs: list[tuple[str, str]]) -> None:
+    with pytest.raises(FhirError) as caught:
+        parse("Task", pairs)
+    assert caught.value.status == 400
+
+
 def test_a_reference_with_our_own_base_is_the_relative_one() -> None:
     absolute = parse("Task", [("patient", "http://h/fhir/Patient/1")], base="http://h/fhir")
     assert absolute.conditions == parse("Task", [("patient", "Patient/1")]).conditions

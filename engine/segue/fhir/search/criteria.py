@@ -39,6 +39,9 @@ Inner = Callable[[str, list[tuple[str, str]]], Query]
 MOST_CODES = 1_000
 """So many codes of a value set are looked up in the index; more are compared."""
 
+MOST_VALUES = 1_000
+"""Alternatives of a token, a reference or `_id`; of others a fifth of that."""
+
 _TARGETS_WITHOUT_TYPE = 20
 _PREFIXED = frozenset({ICD10CM, "http://hl7.org/fhir/sid/icd-10"})
 """Code systems in which a code stands below what it begins with."""
@@ -108,9 +111,13 @@ class Criteria:
         if code in _UNKNOWN:
             raise refused(name, f"{code} is not supported: write out what it stands for")
         values = [v for v in split(value, ",") if v]
+        known = parameter(self.type, code)
+        listed = code == "_id" or (known is not None and known.kind in ("token", "reference"))
+        most = MOST_VALUES if listed else MOST_VALUES // 5
+        if len(values) > most:
+            raise refused(name, f"{code} takes {most} alternatives at most: ask in parts")
         if code in ("_id", "_lastUpdated", "_text", "_content"):
             return [_special(name, code, modifier, values)]
-        known = parameter(self.type, code)
         if known is None or code == COMPARTMENT:
             return None
         return self._criterion(name, known, modifier, values)

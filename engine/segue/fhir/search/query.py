@@ -9,7 +9,7 @@ from typing import Literal
 from segue.fhir.expansion import Expander
 from segue.fhir.profiles import definitions
 from segue.fhir.search.conditions import Condition, Include, Query, ReverseInclude, Sort
-from segue.fhir.search.criteria import Criteria, refused, split
+from segue.fhir.search.criteria import MOST_VALUES, Criteria, refused, split
 from segue.fhir.search.hashes import parameter_hash
 from segue.fhir.search.parameters import parameter, parameters_of, types
 from segue.fhir.subset import SUMMARIES
@@ -17,6 +17,9 @@ from segue.fhir.subset import SUMMARIES
 __all__ = ["lock_number", "parse"]
 
 _DEEPEST = 5
+_MOST = 100
+"""Conditions of a search, and inclusions; of a sort a tenth of that."""
+
 _TRANSPORT = ("_format", "_pretty", "fhirVersion")
 """Parameters about the answer's form; whoever answers reads them."""
 
@@ -112,6 +115,14 @@ class _Parser:
                 conditions += found
             if name != "_cursor":
                 used.append((name, value))
+        for count, most in (
+            (len(conditions), _MOST),
+            (len(self.include) + len(self.revinclude), _MOST),
+            (len(self.sort), _MOST // 10),
+            (sum(value.count(",") for _, value in used), 2 * MOST_VALUES),
+        ):
+            if count > most:
+                raise refused("", f"the search has {count} parts of a kind, {most} are allowed")
         return Query(
             self.type,
             tuple(conditions),
