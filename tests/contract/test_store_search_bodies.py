@@ -277,7 +277,7 @@ def test_a_walk_meets_each_match_once_while_writers_run(where: Where, query: str
         for one in writers:
             one.start()
         try:
-            for _ in range(3):
+            while sum(written) < 60 and not faults:
                 walked = walk(store, query)
                 old = [name for name in walked if not name.startswith("new")]
                 assert sorted(old) == sorted(heads), query
@@ -287,7 +287,6 @@ def test_a_walk_meets_each_match_once_while_writers_run(where: Where, query: str
             for one in writers:
                 one.join()
         assert not faults
-        assert sum(written) > 20
 
 
 def walk(store: Store, query: str) -> list[str]:
