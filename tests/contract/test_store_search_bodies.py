@@ -252,7 +252,7 @@ def test_a_compartment_holds_what_names_the_patient(filled: Store) -> None:
 
 @pytest.mark.parametrize("query", ["", "value-quantity=ge0", "_sort=_id", "_sort=-_lastUpdated"])
 def test_a_walk_meets_each_match_once_while_writers_run(where: Where, query: str) -> None:
-    """What matched throughout is there exactly once; on an idle machine at 500 writes/s."""
+    """What matched throughout is there exactly once, and nothing is there twice."""
     with opened(where) as store:
         heads = {f"{n:03d}": put(store, observation(f"{n:03d}", "p", n)) for n in range(150)}
         stop = threading.Event()
