@@ -17,11 +17,16 @@ _PLACES = (("AIS", 7, 8), ("AIP", 9, 10), ("AIL", 9, 10), ("AIG", 11, 12))
 _ENDS = (("SCH", 11, 5), ("TQ1", 8, 1))
 
 
+_LONGEST = 366 * 24 * 60
+"""Minutes; what is longer is no appointment's duration."""
+
+
 def _minutes(count: str, unit: str) -> int:
     try:
-        return round(float(count) * _MINUTES.get(unit.upper(), 1))
+        minutes = round(float(count) * _MINUTES.get(unit.upper(), 1))
     except (ValueError, OverflowError):
         return 0
+    return minutes if 0 < minutes <= _LONGEST else 0
 
 
 def _sent(run: Run, segment: str, n: int, component: int = 1) -> str:
