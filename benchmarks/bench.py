@@ -128,13 +128,11 @@ def memory_mb(root: int) -> dict[str, int]:
     found: dict[str, int] = {}
     for pid in processes(root):
         try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            name = Path(f"/proc/{pid}/comm").read_text().split()
             status = Path(f"/proc/{pid}/status").read_text()
         except OSError:
             continue
-        part = "parent"
-        if "segue.bootstrap.part" in words:
-            part = words[words.index("segue.bootstrap.part") + 1].split("-")[0]
+        part = name[1].split("-")[0] if name[0] == "segue" and len(name) > 1 else "parent"
         peak = int(status.split("VmHWM:")[1].split()[0]) // 1024
         found[part] = max(found.get(part, 0), peak)
     return found

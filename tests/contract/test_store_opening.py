@@ -4,6 +4,7 @@ import random
 import sqlite3
 import threading
 import time
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from segue.store.records import Commit, StoreUnavailableError
 from segue.store.store import open_bell
 from tests.support.databases import PostgresServer, empty
 from tests.support.rows import commit_one, deliver, entry, opened, opened_journal, step, write
+from tools.schema import script
 
 Where = str | Path
 
@@ -147,6 +149,12 @@ def test_a_checkpoint_empties_the_log_while_others_read(tmp_path: Path) -> None:
         packed = pack(body.encode())
         # In pages: one of these stretches lies within a page.
         assert any(packed[start : start + 2000] in raw for start in range(9000, 17_000, 2000))
+
+
+@pytest.mark.parametrize("part", ["journal", "store"])
+def test_the_scripts_of_an_embedded_store_are_those_of_the_tables(part: str) -> None:
+    file = resources.files("segue.store").joinpath("schema", f"{part}.sql")
+    assert file.read_text(encoding="utf-8") == script(part), "run python -m tools.schema"
 
 
 @pytest.mark.parametrize("part", ["journal", "store"])

@@ -2,7 +2,7 @@
 
 import socket
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,13 +22,16 @@ from segue.pipeline.engine import FeedRules, Hub
 from segue.pipeline.routes import Route
 from segue.pipeline.stages import Stages
 from segue.settings import FeedSettings, Settings
-from segue.store.database import DataDirectoryInUseError, DataDirectoryLock, is_postgres
+from segue.store.database import DataDirectoryInUseError, DataDirectoryLock
 from segue.store.inbox import Inbox
 from segue.store.journal import Journal
+from segue.store.migrate import is_postgres
 from segue.store.outbox import Outbox
 from segue.store.store import Store
 
 if TYPE_CHECKING:
+    from segue.care.protocols import Protocols
+    from segue.fhir.validate import Gate
     from segue.pipeline.matching import Matcher
     from segue.pipeline.rebuild import Rebuilt
 
@@ -338,10 +341,21 @@ def new_id() -> str:
     return str(uuid.uuid4())  # noqa: TID251
 
 
-def build_hub(
-    settings: Settings, found: Opened, new: NewId = new_id, mappings: Mappings | None = None
-) -> Hub:
-    """The hub of a process; with mappings that may be read anew while it runs.
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What all processes of an engine read.
+
+    Attributes:
+        mappings: compiled; they may be read anew while a process runs.
+    """
+
+    mappings: Mappings
+    gate: "Gate"
+    protocols: "Protocols"
+
+
+def rules_of(settings: Settings) -> Rules:
+    """Read and compile everything that a configuration names.
 
     Raises:
         MappingError: a mapping file is wrong.
@@ -349,13 +363,31 @@ def build_hub(
     from segue.care.protocols import shipped as shipped_protocols
     from segue.fhir.profiles import definitions
     from segue.fhir.validate import Gate
+
+    return Rules(Mappings(settings), Gate(definitions()), shipped_protocols())
+
+
+def build_hub(
+    settings: Settings, found: Opened, rules: Rules | None = None, new: NewId = new_id
+) -> Hub:
+    """The hub of a process; with mappings that may be read anew while it runs.
+
+    Args:
+        settings: of the engine.
+        found: the open store.
+        rules: if they have been read already.
+        new: makes ids.
+
+    Raises:
+        MappingError: a mapping file is wrong.
+    """
     from segue.fhir.validation.validator import Validator
 
-    gate = Gate(definitions())
+    rules = rules or rules_of(settings)
     return Hub(
         store=found.store,
         journal=found.journal,
-        mapping_for=mappings or Mappings(settings),
+        mapping_for=rules.mappings,
         sites=site_rules(settings),
         feeds={
             feed.name: FeedRules(
@@ -367,9 +399,9 @@ def build_hub(
             )
             for feed in settings.feeds.values()
         },
-        gate=gate,
-        validator=Validator(gate, settings.profiles),
-        protocols=shipped_protocols(),
+        gate=rules.gate,
+        validator=Validator(rules.gate, settings.profiles),
+        protocols=rules.protocols,
         setting=care_setting(settings),
         routes=routes(settings),
         clock=found.clock,
@@ -395,7 +427,7 @@ def build_matcher(settings: Settings, hub: Hub, holder: str) -> "Matcher | None"
 
 
 @contextmanager
-def prepare(settings: Settings) -> Iterator[None]:
+def prepare(settings: Settings) -> Iterator[Rules]:
     """Make everything ready before the processes start; holds the data directory.
 
     Raises:
@@ -418,7 +450,7 @@ def prepare(settings: Settings) -> Iterator[None]:
         pulses.outlive(directory, OUTLIVE_SECONDS)
         check_ports(settings)
         try:
-            mapping_sets(settings)
+            rules = rules_of(settings)
             check_profiles(settings)
         except (MappingError, ValueError) as error:
             raise StartRefused(str(error)) from None
@@ -441,7 +473,7 @@ def prepare(settings: Settings) -> Iterator[None]:
             raise StartRefused(str(error), UNREACHABLE) from None
         except SearchParameterError as error:
             raise StartRefused(str(error)) from None
-        yield
+        yield rules
     finally:
         lock.close()
 

@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry
 from segue.bootstrap import (
     UNREACHABLE,
     Opened,
+    Rules,
     Unreachable,
     build_hub,
     build_matcher,
@@ -30,7 +31,6 @@ from segue.bootstrap import (
     run_directory,
     shared,
 )
-from segue.bootstrap.mappings import Mappings
 from segue.pipeline.parts import Pulse
 from segue.pipeline.ports import Destination
 from segue.settings import ClientTlsSettings, Settings
@@ -39,10 +39,12 @@ from segue.store.database import Checkpoints
 BEAT_SECONDS = 1.0
 
 
-def serve(settings: Settings, part: str, pipe: int) -> int:
+def serve(settings: Settings, rules: Rules, part: str, pipe: int) -> int:
     """Run one part until the pipe closes; the exit code.
 
     Args:
+        settings: of the engine.
+        rules: read by the parent.
         part: `front`, `worker-0` …, `sender`.
         pipe: file descriptor whose end of file says stop.
     """
@@ -60,14 +62,14 @@ def serve(settings: Settings, part: str, pipe: int) -> int:
     threading.Thread(target=_watch, args=(pipe, stop), name="pipe", daemon=True).start()
     try:
         if part.startswith("worker"):
-            return _work(settings, found, part, holder, stop)
+            return _work(settings, rules, found, part, holder, stop)
         run = _front if part == "front" else _send
         try:
             import uvloop
 
-            return uvloop.run(run(settings, found, part, stop))
+            return uvloop.run(run(settings, rules, found, part, stop))
         except ImportError:
-            return asyncio.run(run(settings, found, part, stop))
+            return asyncio.run(run(settings, rules, found, part, stop))
     finally:
         found.store.close()
         found.journal.close()
@@ -131,12 +133,18 @@ def stage_figures(seconds: Mapping[str, float]) -> dict[str, float]:
 # --- worker --------------------------------------------------------------------------------
 
 
-def _work(settings: Settings, found: Opened, part: str, holder: str, stop: threading.Event) -> int:
+def _work(
+    settings: Settings,
+    rules: Rules,
+    found: Opened,
+    part: str,
+    holder: str,
+    stop: threading.Event,
+) -> int:
     from segue.pipeline.workers import Worker
 
-    mappings = Mappings(settings)
-    hub = build_hub(settings, found, mappings=mappings)
-    mappings.watch(stop.wait)
+    hub = build_hub(settings, found, rules)
+    rules.mappings.watch(stop.wait)
     worker = Worker(hub, holder, build_matcher(settings, hub, holder))
     gc.collect()
     gc.freeze()
@@ -148,7 +156,9 @@ def _work(settings: Settings, found: Opened, part: str, holder: str, stop: threa
 # --- front ---------------------------------------------------------------------------------
 
 
-async def _front(settings: Settings, found: Opened, part: str, stop: threading.Event) -> int:
+async def _front(
+    settings: Settings, rules: Rules, found: Opened, part: str, stop: threading.Event
+) -> int:
     import uvicorn
 
     from segue import __version__
@@ -167,9 +177,8 @@ async def _front(settings: Settings, found: Opened, part: str, stop: threading.E
     from segue.pipeline.waiting import Waiting
 
     registry = CollectorRegistry()
-    mappings = Mappings(settings)
-    hub = build_hub(settings, found, mappings=mappings)
-    mappings.watch(stop.wait)
+    hub = build_hub(settings, found, rules)
+    rules.mappings.watch(stop.wait)
     receiver = Receiver(
         found.journal,
         {feed.name: feed.site for feed in settings.feeds.values()},
@@ -307,7 +316,9 @@ def _backlog(found: Opened) -> dict[str, Any]:
 # --- sender --------------------------------------------------------------------------------
 
 
-async def _send(settings: Settings, found: Opened, part: str, stop: threading.Event) -> int:
+async def _send(
+    settings: Settings, rules: Rules, found: Opened, part: str, stop: threading.Event
+) -> int:
     from segue.adapters.destinations.fhir_rest import FhirRest, FhirRestConfig
     from segue.adapters.destinations.message_bundle import MessageBundle, MessageBundleConfig
     from segue.adapters.destinations.mllp import Mllp, MllpConfig
@@ -319,7 +330,7 @@ async def _send(settings: Settings, found: Opened, part: str, stop: threading.Ev
 
     registry = CollectorRegistry()
     metrics = PrometheusMetrics(registry)
-    hub = build_hub(settings, found)
+    hub = build_hub(settings, found, rules)
     contents = Contents(found.store, found.journal)
     senders = Senders()
 

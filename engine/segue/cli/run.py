@@ -8,17 +8,21 @@ and the ports are free. Signals are the parent's business alone.
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from segue.cli.output import UNREACHABLE, USAGE, Config, Failure
 from segue.settings import ConfigError, Settings, load
+
+if TYPE_CHECKING:
+    from multiprocessing.process import BaseProcess
+
+    from segue.bootstrap import Rules
 
 ROLES = ("front", "worker", "sender")
 DRAIN_SECONDS = 20.0
@@ -58,8 +62,8 @@ def run(
     from segue.bootstrap import StartRefused, prepare
 
     try:
-        with prepare(settings):
-            code = _supervise(settings, chosen)
+        with prepare(settings) as rules:
+            code = _supervise(settings, rules, chosen)
     except StartRefused as refused:
         raise Failure(str(refused), refused.code) from None
     sys.exit(code)
@@ -68,11 +72,13 @@ def run(
 @dataclass
 class _Child:
     name: str
-    process: "subprocess.Popen[bytes]"
+    process: "BaseProcess"
     started: float
 
 
-def _supervise(settings: Settings, roles: tuple[str, ...]) -> int:
+def _supervise(settings: Settings, rules: "Rules", roles: tuple[str, ...]) -> int:
+    from segue.bootstrap.part import start
+
     reading, writing = os.pipe()
     names = [
         name
@@ -83,11 +89,7 @@ def _supervise(settings: Settings, roles: tuple[str, ...]) -> int:
     ]
 
     def spawn(name: str) -> _Child:
-        command = [sys.executable, "-m", "segue.bootstrap.part", name, str(reading)]
-        if settings.source is not None:
-            command.append(str(settings.source))
-        process = subprocess.Popen(command, pass_fds=[reading])  # noqa: S603
-        return _Child(name, process, time.monotonic())
+        return _Child(name, start(settings, rules, name, reading), time.monotonic())
 
     stopping = False
 
@@ -101,7 +103,7 @@ def _supervise(settings: Settings, roles: tuple[str, ...]) -> int:
     code = 0
     while not stopping:
         for index, child in enumerate(children):
-            ended = child.process.poll()
+            ended = child.process.exitcode
             if ended is None:
                 continue
             if ended in (USAGE, UNREACHABLE):
@@ -114,10 +116,9 @@ def _supervise(settings: Settings, roles: tuple[str, ...]) -> int:
     os.close(writing)
     deadline = time.monotonic() + DRAIN_SECONDS
     for child in children:
-        try:
-            child.process.wait(max(0.1, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
+        child.process.join(max(0.1, deadline - time.monotonic()))
+        if child.process.exitcode is None:
             child.process.kill()
-            child.process.wait()
+            child.process.join()
     os.close(reading)
     return code

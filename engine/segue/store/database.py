@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from segue.store.dialects import PostgresSession, Session, SqliteSession
-from segue.store.migrate import REVISION, Part, create, upgrade
+from segue.store.migrate import REVISION, Part, create, is_postgres, upgrade
 from segue.store.records import StoreUnavailableError
 
 
@@ -207,11 +207,6 @@ def checkpoint(data_dir: Path, part: Part) -> None:
     finally:
         lock.close()
         session.close()
-
-
-def is_postgres(where: str | Path) -> bool:
-    """Whether this is a URL of PostgreSQL and not a data directory."""
-    return isinstance(where, str) and where.startswith(("postgresql:", "postgres:"))
 
 
 def open_database(where: str | Path, part: Part, *, cache_mib: int = 64) -> Database:

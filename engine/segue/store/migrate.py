@@ -1,12 +1,14 @@
 """Creating the schema, and bringing an older one up to date.
 
-Only here, and only when there is something to do, SQLAlchemy and Alembic are imported:
+Only here, and only to upgrade or for PostgreSQL, SQLAlchemy and Alembic are imported:
 together they cost most of a second.
 """
 
 # ruff: noqa: S608 - names of tables and columns are our own, values are parameters
 
+import sqlite3
 from collections.abc import Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +26,11 @@ _STAMP = (
 )
 
 
+def is_postgres(where: str | Path) -> bool:
+    """Whether this is a URL of PostgreSQL and not a file or data directory."""
+    return isinstance(where, str) and where.startswith(("postgresql:", "postgres:"))
+
+
 def create(where: str | Path, *parts: Part) -> None:
     """Create the tables of an empty store, as all migrations together would.
 
@@ -31,6 +38,14 @@ def create(where: str | Path, *parts: Part) -> None:
         where: the file of an embedded part, or a `postgresql://` URL.
         parts: `journal`, `store` or both.
     """
+    last = (
+        _STAMP,
+        "DELETE FROM alembic_version",
+        f"INSERT INTO alembic_version (version_num) VALUES ('{REVISION}')",
+    )
+    if not is_postgres(where):
+        _create_embedded(where, parts, last)
+        return
     from segue.store.tables import TABLES
 
     engine = _engine(where)
@@ -40,13 +55,23 @@ def create(where: str | Path, *parts: Part) -> None:
                 TABLES[part].create_all(connection)
                 for statement in first_rows(part):
                     connection.exec_driver_sql(statement)
-            connection.exec_driver_sql(_STAMP)
-            connection.exec_driver_sql("DELETE FROM alembic_version")
-            connection.exec_driver_sql(
-                f"INSERT INTO alembic_version (version_num) VALUES ('{REVISION}')"
-            )
+            for statement in last:
+                connection.exec_driver_sql(statement)
     finally:
         engine.dispose()
+
+
+def _create_embedded(where: str | Path, parts: Sequence[Part], last: Sequence[str]) -> None:
+    """The same without SQLAlchemy, by the scripts that `python -m tools.schema` makes."""
+    scripts = resources.files("segue.store").joinpath("schema")
+    raw = sqlite3.connect(where, isolation_level=None)
+    try:
+        for part in parts:
+            made = scripts.joinpath(f"{part}.sql").read_text(encoding="utf-8")
+            statements = [*first_rows(part), *last]
+            raw.executescript(";\n".join(["BEGIN", made, *statements, "COMMIT"]))
+    finally:
+        raw.close()
 
 
 def upgrade(where: str | Path, parts: Sequence[Part] = ("journal", "store")) -> None:
@@ -74,8 +99,8 @@ def upgrade(where: str | Path, parts: Sequence[Part] = ("journal", "store")) -> 
 def _engine(where: str | Path) -> Any:
     from sqlalchemy import NullPool, create_engine
 
-    if isinstance(where, str) and where.startswith("postgres"):
-        url = "postgresql+psycopg:" + where.partition(":")[2]
+    if is_postgres(where):
+        url = "postgresql+psycopg:" + str(where).partition(":")[2]
     else:
         url = f"sqlite:///{where}"
     return create_engine(url, poolclass=NullPool)

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from segue.model.instants import Clock
 from segue.store.commit import Plan, write_commit
-from segue.store.database import Database, is_postgres, open_database
+from segue.store.database import Database, open_database
 from segue.store.dialects import Conflict
 from segue.store.inbox import Inbox
 from segue.store.journal import Journal
 from segue.store.leases import Leases, clear
+from segue.store.migrate import is_postgres
 from segue.store.outbox import Outbox
 from segue.store.reader import Reader
 from segue.store.records import Commit, Committed, RevisionConflict
