@@ -29,7 +29,7 @@ class Unfinished:
     """
 
     def __init__(self, *, patient: bool = False) -> None:
-        self._patient = patient
+        self.patient = patient
         self._unchecked: list[tuple[str, Resource, ResourceKey]] = []
         self._unindexed: list[tuple[str, Resource, Write, Head | None]] = []
         self._unsigned: list[Callable[[], None]] = []
@@ -41,7 +41,7 @@ class Unfinished:
         Raises:
             InvalidError: with every issue found, where checks may not wait.
         """
-        if self._patient:
+        if self.patient:
             self._unchecked.append((key.type, resource, key))
         else:
             check(gate, resource, key)

@@ -5,7 +5,7 @@ cannot be used fails alone, with an issue, and never holds up what comes after i
 """
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -37,7 +37,7 @@ from segue.pipeline.refold import (
     project,
     refold,
 )
-from segue.pipeline.transact import Draft, transact
+from segue.pipeline.transact import Disturbed, Draft, transact
 from segue.pipeline.wanted import tasks
 from segue.store.records import Committed, CursorMove, FactRow, RevisionConflict, Step
 
@@ -218,6 +218,10 @@ def fold_readings(draft: Draft, readings: Sequence[Reading], *, replay: bool = F
     """
     draft.load({identity for reading in readings for identity in reading.identities})
     draft.hub.stages.end("load")
+    if draft.unfinished.patient and not replay:
+        for wave in _waves(draft, readings):
+            _fold_together(draft, wave)
+        return
     for reading in readings:
         identities = reading.identities
         old = draft.reader.facts_of_entries([reading.entry.id]) if replay else []
@@ -226,7 +230,8 @@ def fold_readings(draft: Draft, readings: Sequence[Reading], *, replay: bool = F
             draft.load(identities)
         try:
             with draft.attempt(identities):
-                _fold(draft, reading, old)
+                for _ in _fold(draft, reading, old):
+                    pass
         except InvalidError as error:
             _fail(draft, reading, error.issues)
         except Exception as error:  # noqa: BLE001 - one entry must not hold up the others
@@ -245,7 +250,45 @@ def _answer(draft: Draft, reading: Reading, reply: Reply) -> None:
         step.deliveries.append(Delivery(reply.destination, lane, "ack", number, 0, number))
 
 
-def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> None:
+def _waves(draft: Draft, readings: Sequence[Reading]) -> Iterator[list[Reading]]:
+    """The readings in their order, in lots that name nobody twice."""
+    wave: list[Reading] = []
+    seen: set[int | str] = set()
+    for reading in readings:
+        if not seen.isdisjoint(_people(draft, reading)):
+            yield wave
+            wave, seen = [], set()
+        wave.append(reading)
+        # Whoever they were before, somebody may be known now.
+        seen |= _people(draft, reading)
+    yield wave
+
+
+def _people(draft: Draft, reading: Reading) -> set[int | str]:
+    """Whom a reading names: persons by number, and identities that nobody has yet."""
+    known = ((identity, draft.person(identity)) for identity in reading.identities)
+    return {identity if chart is None else chart.pk for identity, chart in known}
+
+
+def _fold_together(draft: Draft, wave: Sequence[Reading]) -> None:
+    """Take readings about different persons through each stage together.
+
+    Raises:
+        Disturbed: one of them fails; the draft is of no use then.
+    """
+    begun = [_fold(draft, reading, ()) for reading in wave]
+    try:
+        while begun:
+            begun = [fold for fold in begun if next(fold, _OVER) is not _OVER]
+    except Exception as error:
+        raise Disturbed from error
+
+
+_OVER = object()
+
+
+def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> Iterator[None]:
+    """Fold a reading; yields where the stage changes."""
     entry, mapped = reading.entry, reading.mapped
     step = Step(reading.cause, issues=list(reading.issues), state=_state(reading))
     if mapped is None or (step.state in {"failed", "quarantined"} and not old):
@@ -273,9 +316,12 @@ def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> None:
     # Who was merged away within this entry is shown by the one who stays.
     affected = {pk: found for pk, found in affected.items() if found.chart.into is None}
     for found in affected.values():
+        yield
         step.issues += found.issues + doubts(found.chart, mapped.facts)
         stirred = project(recorder, found)
+        yield
         coordinate_person(recorder, found.chart, stirred=stirred)
+    yield
     if mapped.directory and mapped.facts:
         first = mapped.facts[0]
         recorder.directory(mapped.directory, (first.recorded.us, first.control_id))

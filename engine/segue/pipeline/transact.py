@@ -45,6 +45,10 @@ ATTEMPTS = 20
 """How often a transaction that lost is computed anew before the error goes up."""
 
 
+class Disturbed(Exception):  # noqa: N818
+    """Of several things that were computed together one failed: compute them one by one."""
+
+
 @dataclass(slots=True)
 class Draft:
     """A working copy of some persons, and what is to be committed about them.
@@ -344,11 +348,14 @@ def _computed(hub: Hub, reader: Reader, compute: Compute, lost: set[ResourceKey]
     contested = reader.heads(lost)
     now = whole_milliseconds(hub.now())
     draft = Draft(hub, reader, now, contested=contested, unfinished=Unfinished(patient=True))
-    compute(draft)
-    valid = draft.unfinished.are_valid(hub.gate)
+    try:
+        compute(draft)
+        valid = draft.unfinished.are_valid(hub.gate)
+    except Disturbed:
+        valid = False
     hub.stages.end("validate")
     if not valid:
-        # Rare. Over again, so that what is not valid is refused where it comes from.
+        # Rare. Over again, one after the other, so that what fails does so alone.
         draft = Draft(hub, reader, now, contested=contested)
         compute(draft)
     return draft
