@@ -19,7 +19,7 @@ def join_texts(segments: Iterable[Segment], *, every: bool = False) -> list[Segm
         every: whatever the sub-id: the OBX of a document number its lines.
 
     >>> from segue.hl7v2.message import Message
-    >>> m = Message(["MSH|^~\&", "OBX|1|TX|11506-3||one", "OBX|2|TX|11506-3||two", "NTE|1||x"])
+    >>> m = Message(["MSH|^~\\&", "OBX|1|TX|11506-3||one", "OBX|2|TX|11506-3||two", "NTE|1||x"])
     >>> [segment.line for segment in join_texts(m.segments[1:])]
     ['OBX|1|TX|11506-3||one~two', 'NTE|1||x']
     """

@@ -64,7 +64,7 @@ def test_references_are_rewritten_wherever_they_stand() -> None:
         "subject": {"reference": URN},
         "other": {"reference": "Patient/2"},
         "uri": URN,
-        "list": [URN, "x"],
+        "instantiatesUri": [URN, "x"],
         "text": {"div": f'<div><a href="{URN}">x</a></div>'},
         "note": f"see {URN}",
     }
@@ -72,7 +72,7 @@ def test_references_are_rewritten_wherever_they_stand() -> None:
         "subject": {"reference": "Patient/1"},
         "other": {"reference": "Patient/2"},
         "uri": "Patient/1",
-        "list": ["Patient/1", "x"],
+        "instantiatesUri": ["Patient/1", "x"],
         "text": {"div": '<div><a href="Patient/1">x</a></div>'},
         "note": f"see {URN}",
     }

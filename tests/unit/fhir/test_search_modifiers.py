@@ -192,7 +192,7 @@ def test_a_modifier_means_what_it_says(
         ("Observation", "value-quantity", "1|2|3|4"), ("RiskAssessment", "probability", "1|2"),
         ("Observation", "code-value-quantity", "8480-6"), ("Location", "near", "here"),
         ("Observation", "code-value-quantity", "a$b$c"), ("Location", "near", "99|0"),
-        ("Location", "near", "1|2|nan"), ("Location", "near", "1|2|3|lightyear"),
+        ("Location", "near", "1|2|nan"), ("Location", "near", "1|2|3|parsec"),
         ("Observation", "code-value-quantity", "a$many"), ("Patient", "birthdate", "99999"),
         ("Patient", "gender:missing", "perhaps"), ("Patient", "general-practitioner:Dog", "x"),
     ],

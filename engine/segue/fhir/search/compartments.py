@@ -25,7 +25,7 @@ def compartments() -> dict[str, dict[str, list[str]]]:
     """Compartment to type to the parameters that put a resource into it.
 
     >>> compartments()["Patient"]["Encounter"]
-    ['patient']
+    ['subject']
     """
     text = (shipped() / "definitions" / "compartments.json").read_text(encoding="utf-8")
     found: dict[str, dict[str, list[str]]] = json.loads(text)
