@@ -389,8 +389,8 @@ class _Reader:
             name: self.feed(node, name, sites)
             for name, node in self.mapping(top.get("feeds"), "feeds", None).items()
         }
+        sites = sites or {"default": SiteSettings("default", "default", "", "")}
         if path is None or not given:
-            sites = sites or {"default": SiteSettings("default", "default", "", "")}
             first = next(iter(sites))
             feeds = {
                 "mllp": FeedSettings("mllp", "mllp", first, Address("127.0.0.1", 2575)),

@@ -213,3 +213,9 @@ def test_one_environment_port_cannot_serve_two_feeds(tmp_path: Path) -> None:
 def test_what_is_not_yaml_says_where(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path, "version: 1\nsites: [\n")
     assert problem.startswith("segue.yaml:")
+
+
+def test_a_file_without_sites_has_the_default_one(tmp_path: Path) -> None:
+    file = tmp_path / "segue.yaml"
+    file.write_text("version: 1\nfeeds: {}\n")
+    assert list(load(file, {}).sites) == ["default"]
