@@ -9,6 +9,7 @@ from segue import __version__
 from segue.cli.check import check
 from segue.cli.clock import clock
 from segue.cli.db import app as db
+from segue.cli.explain import explain
 from segue.cli.inbox import app as inbox
 from segue.cli.map import app as mapping
 from segue.cli.outbox import app as outbox
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command("run")(run)
 app.command("check")(check)
 app.command("clock")(clock)
+app.command("explain")(explain)
 app.add_typer(mapping, name="map")
 app.add_typer(inbox, name="inbox")
 app.add_typer(outbox, name="outbox")

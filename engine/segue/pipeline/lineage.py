@@ -1,0 +1,180 @@
+"""Which message, field and rule each element of a stored resource comes from.
+
+Element lineage is not stored: the messages of the person are read again with the mapping
+in force, and what each rule did is listed beside the element that it fills. What the fold
+or a protocol makes of several messages names those.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from segue.care.movements import EFFECTS
+from segue.fhir.canonical import loads
+from segue.hl7v2.errors import Hl7Error
+from segue.hl7v2.parse import parse
+from segue.mapping.apply import apply
+from segue.mapping.context import Context, Mapped, Step
+from segue.model.identity import ResourceKey, stable_id
+from segue.model.messages import InboxEntry
+from segue.pipeline.charts import Chart
+from segue.pipeline.engine import Hub
+from segue.pipeline.facts import unpack_person
+from segue.pipeline.recall import numbers_of
+from segue.pipeline.transact import Draft
+
+_OF_DETAIL = {
+    "admitted": "period",
+    "discharged": "period",
+    "disposition": "hospitalization",
+    "practice": "generalPractitioner",
+    "deceased": "deceasedBoolean",
+}
+"""What a rule tells the fold, by the element that the fold makes of it."""
+
+_FOLDED = frozenset(
+    {"status", "statusHistory", "classHistory", "period", "length", "episodeOfCare"}
+)
+_ENGINE = frozenset({"resourceType", "id", "meta", "text"})
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One rule's part in an element.
+
+    Attributes:
+        entry: journal entry; control_id, event, recorded: of its message.
+        step: what the rule did, see `segue map explain`.
+        current: whether the mapping set is the one that the entry was mapped with.
+    """
+
+    entry: int
+    control_id: str
+    event: str
+    recorded: str
+    step: Step
+    current: bool
+
+
+@dataclass(slots=True)
+class Lineage:
+    """An element of a stored resource, and where it comes from.
+
+    Attributes:
+        value: as stored.
+        origins: newest first.
+        made: in words, what else made it; "" where the origins say it all.
+    """
+
+    element: str
+    value: Any
+    origins: list[Origin] = field(default_factory=list)
+    made: str = ""
+
+
+class NotExplainedError(Exception):
+    """There is nothing to tell of this resource; the text says why and what to ask."""
+
+
+def lineage(hub: Hub, key: ResourceKey) -> list[Lineage]:
+    """Where each element of the present version of a resource comes from.
+
+    Args:
+        hub: the engine.
+        key: of a resource that is a person's.
+
+    Raises:
+        NotExplainedError: it is not stored, or no message has made it.
+    """
+    with hub.store.read() as reader:
+        stored = reader.read(key.type, key.id)
+        if stored is None or stored.body is None:
+            raise NotExplainedError(f"{key.reference}: it is not stored")
+        head = reader.heads([key])[key]
+        if head.owner is None or head.kind != "fold":
+            raise NotExplainedError(
+                f"{key.reference}: its versions were written as they are: "
+                f"see Provenance?target={key.reference}"
+            )
+        draft = Draft(hub, reader, hub.now())
+        draft.load(pks=[head.owner])
+        chart = draft.chart(head.owner)
+        rows = [row for row in reader.facts_of(chart.identities) if row.entry]
+    mappings = {row.entry: unpack_person(row).mapping for row in rows}
+    entries = hub.journal.get_many(sorted(mappings))
+    resource = loads(stored.body)
+    names = _names(chart, key)
+    origins: dict[str, list[Origin]] = {}
+    moves: list[str] = []
+    for entry in entries:
+        for element, origin in _of(hub, entry, names, mappings[entry.id]):
+            origins.setdefault(element, []).append(origin)
+        if key.type == "Encounter" and entry.envelope.event in EFFECTS:
+            moves.append(f"{entry.envelope.event} ({entry.envelope.control_id})")
+    told = []
+    for element, value in resource.items():
+        if element in _ENGINE:
+            continue
+        found = Lineage(element, value, origins.get(element, [])[::-1])
+        if key.reference in chart.margin.care:
+            found.made = "the hub, by its protocols"
+        elif element in _FOLDED and key.type == "Encounter":
+            found.made = f"the fold of {', '.join(moves)}"
+        elif not found.origins:
+            found.made = "the fold, from who the person and what the visit is"
+        told.append(found)
+    return told
+
+
+def _names(chart: Chart, key: ResourceKey) -> set[str]:
+    """What mapping calls the resource: by its identities, before anybody adopted it."""
+    names = {key.reference}
+    if key.type == "Patient":
+        for identity, patient in chart.person.patients.items():
+            if key.id in (patient.id, chart.person.patient):
+                names |= {f"Patient/{patient.id}", f"Patient/{stable_id('Patient', identity)}"}
+    if key.type == "Encounter":
+        kept = numbers_of(chart.person)
+        for number, visit in chart.visits.items():
+            if visit.encounter == key.id:
+                all_ = [number, *(gone for gone, into in kept.items() if into == number)]
+                names |= {f"Encounter/{stable_id('Encounter', one)}" for one in all_}
+    return names
+
+
+def _of(hub: Hub, entry: InboxEntry, names: set[str], mapping: str) -> Iterator[tuple[str, Origin]]:
+    """Each element that a message filled of a resource, with how."""
+    envelope = entry.envelope
+    try:
+        mapped = _mapped(hub, entry)
+    except Hl7Error:
+        return
+    recorded = mapped.facts[0].recorded.text if mapped.facts else ""
+    current = mapping == mapped.mapping
+    kinds = {name.partition("/")[0] for name in names}
+    for step in mapped.trace or ():
+        element = step.element
+        if element.startswith("details."):
+            detail = _OF_DETAIL.get(element.removeprefix("details."))
+            if detail is None or step.resource.partition("/")[0] not in kinds:
+                continue
+            element = detail
+        elif step.resource not in names:
+            continue
+        root = element.partition("#")[0].partition(".")[0].partition("=")[0]
+        yield root, Origin(entry.id, envelope.control_id, envelope.event, recorded, step, current)
+
+
+def _mapped(hub: Hub, entry: InboxEntry) -> Mapped:
+    raw, envelope = entry.raw, entry.envelope
+    feed = hub.feed(raw.feed)
+    context = Context(
+        hub.site(envelope.site),
+        raw.feed,
+        raw.received,
+        feed.history,
+        feed.part2,
+        envelope.digest,
+        envelope.sender,
+    )
+    return apply(hub.mapping_for(envelope.site), parse(raw.body), context, trace=True)
