@@ -289,7 +289,9 @@ def positive(tools: Tools) -> Convert:
 
     def convert(raw: str, run: Run) -> int | None:
         text = run.part(run.parts(raw), 1)
-        return int(text) if text.isdigit() and int(text) > 0 else None
+        if not (text.isascii() and text.isdigit()) or len(text) > 9:
+            return None
+        return int(text) or None
 
     return convert
 

@@ -66,7 +66,7 @@ def system_uri(tools: Tools) -> Callable[[str, Run], str]:
             return uri
         if name.startswith(V2_TABLE) and name[3:].isdigit():
             return V2_SYSTEM + name[3:].zfill(4)
-        if name.startswith(("http://", "https://", "urn:")):
+        if name.startswith(("http://", "https://", "urn:")) and len(name.split()) == 1:
             return name
         return f"urn:segue:coding-system:{slug(run.authority)}:{slug(name)}"
 
