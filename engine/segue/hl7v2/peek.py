@@ -78,6 +78,8 @@ def peek(raw: bytes, charset_fallback: Sequence[str] = ("cp1252",)) -> Peek:
     text, charset = read_text(raw, charset_fallback, issues)
     if text is None:
         return Peek("", "", "", "", "", "", "", "", [], [], STANDARD, charset, issues)
+    if any(issue.code == "junk-before-header" for issue in issues):
+        text = normalise_text(text, []).text  # what follows may be no better than what led
     mark = text[3]
     header = _line(text, 0).split(mark)
     header.insert(1, mark)

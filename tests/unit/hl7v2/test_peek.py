@@ -90,3 +90,9 @@ def test_peek_and_parse_agree_on_the_shared_corpus():
 def test_no_bytes_at_all_make_it_raise(tail: bytes):
     for raw in (tail, b"MSH" + tail, b"MSH|^~\\&|" + tail, ADMIT.encode() + tail):
         assert peek(raw).readable == (peek(raw).header != [])
+
+
+def test_what_stands_behind_a_stray_batch_segment_is_not_looked_at():
+    raw = b"20260230MSH|^~\\&|A\rFHS|B|HUB\rEVN|A40|2026\rPID|1||7\r"
+    seen = peek(raw)
+    assert (seen.event, seen.pid3) == (parse(raw).event, [])
