@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.crash import CONFIG, EVENTS, message
+from tests.integration.crash import CONFIG, VISIT, message
 from tests.peers.fhir import FhirPeer
 from tests.peers.hospital import Hospital
 from tests.peers.mllp import MllpSink
@@ -52,7 +52,7 @@ def test_two_engines_share_the_work_and_keep_each_patients_order(
                     break
                 time.sleep(0.1)
             time.sleep(4)  # lanes are shared out anew every few seconds
-            order = [(p, s) for s in range(len(EVENTS)) for p in range(PATIENTS)]
+            order = [(p, s) for s in range(VISIT) for p in range(PATIENTS)]
             hospital = Hospital(port, connections=8)
             with Background() as sending:
                 import asyncio
@@ -76,14 +76,14 @@ def test_two_engines_share_the_work_and_keep_each_patients_order(
             places: dict[str, int] = {}
             for place, received in enumerate(sink.received):
                 places.setdefault(received.control_id, place)
-            assert len(places) == PATIENTS * len(EVENTS)
+            assert len(places) == PATIENTS * VISIT
             for patient in range(PATIENTS):
-                own = [places[f"C{patient:05d}.{step}"] for step in range(len(EVENTS))]
+                own = [places[f"C{patient:05d}.{step}"] for step in range(VISIT)]
                 assert own == sorted(own), f"patient {patient} out of order"
             encounters = first.search("Encounter")
             assert len(encounters) == PATIENTS
             assert {e["status"] for e in encounters} == {"finished"}
-            assert {e["meta"]["versionId"] for e in encounters} == {str(len(EVENTS))}
+            assert {e["meta"]["versionId"] for e in encounters} == {str(VISIT)}
             assert all(count > 0 for count in processed.values()), processed
             assert len(processed) == 2
         finally:

@@ -221,6 +221,9 @@ def fold_readings(draft: Draft, readings: Sequence[Reading], *, replay: bool = F
     if draft.unfinished.patient and not replay:
         for wave in _waves(draft, readings):
             _fold_together(draft, wave)
+            for reading in wave:
+                if reading.reply is not None:
+                    _answer(draft, reading, reading.reply)
         return
     for reading in readings:
         identities = reading.identities
