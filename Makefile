@@ -44,7 +44,7 @@ imports: $(READY)
 	$(BIN)/lint-imports
 
 unit: $(READY)
-	$(BIN)/pytest tests/unit engine/segue --doctest-modules --disable-socket --allow-unix-socket -q
+	$(BIN)/pytest tests/unit engine/segue --doctest-modules --disable-socket --allow-unix-socket -q -n auto
 
 contract: $(READY)
 	$(BIN)/pytest tests/contract -q

@@ -17,6 +17,9 @@ from tests.stories.engine import ROOT
 from tests.stories.messages import adt
 from tests.stories.reading import anchored, code_of, due_of, summary, tasks_of, visit
 
+IN_ORDER = True
+"""One engine, whose clock does not run backwards."""
+
 CLOCK = "2026-03-08T12:00:00-04:00"
 HF = "I50.23^Acute on chronic systolic HF"
 OPEN = ("requested", "received", "accepted", "ready", "in-progress", "on-hold", "draft")
