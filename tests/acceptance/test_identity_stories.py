@@ -47,7 +47,10 @@ class Teller:
             event, at, f"{hospital}-{mrn}-{self.count}", hospital=hospital, mrn=mrn, visit=number,
             shared=more.pop("shared", False), diagnoses=more.pop("diagnoses", [HF]), **more,
         )  # fmt: skip
-        return self.players.hl7(message + extra, hospital)
+        answer = self.players.hl7(message + extra, hospital, settle=False)
+        # What waits for the lane of a merged person is delayed, and comes.
+        self.players.engine.settle(delayed=True)
+        return answer
 
     def patients(self, mrn: str) -> list[dict[str, Any]]:
         return self.players.find("Patient", identifier=mrn)
@@ -129,7 +132,7 @@ def test_s06_a_merge_makes_one_plan_of_two_and_an_unmerge_gives_both_back(
 
     players.engine.advance("2026-03-12T09:00:00-04:00")
     segue(players, "person", "unmerge", "HOSPA|100999", "--because", "two women")
-    players.engine.settle()
+    players.engine.settle(delayed=True)
     assert told.active("100999")["id"] == two
     assert "link" not in players.read(f"Patient/{one}")
     assert [p["id"] for p in told.plans(one)] == [plan_a[0]["id"]]
