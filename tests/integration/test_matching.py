@@ -8,8 +8,10 @@ import pytest
 
 from segue.care.matching.grade import load
 from segue.fhir.profiles import shipped
+from segue.pipeline import matching
 from segue.pipeline.matching import Matcher, Mode, closing, reviews
 from segue.pipeline.steward import CannotLinkError, keep_apart, link, unmerge
+from segue.store.records import RevisionConflict
 from tests.support.api import Api, running
 
 WHO = "OKAFOR^NGOZI||19610417|F|||12 N MAIN ST^^DAYTON^OH^45390||^PRN^PH^^1^216^5550134"
@@ -180,3 +182,22 @@ def test_match_without_a_patient_is_refused(api: Api, sent: dict[str, Any]) -> N
     answer = ask(api, sent)
     assert answer.status_code == 400
     assert answer.json()["resourceType"] == "OperationOutcome"
+
+
+def test_a_patient_whose_link_fails_is_looked_at_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both(api)
+    matcher = Matcher(api.bench.hub, "test", load(shipped() / "matching"), "link")
+    with monkeypatch.context() as patched:
+        patched.setattr(matching, "link", _conflict)
+        with pytest.raises(RevisionConflict):
+            matcher.step()
+    while matcher.step() or matcher.waiting:
+        pass
+    matcher.release()
+    assert matcher.linked == 1
+
+
+def _conflict(*_: object) -> bool:
+    raise RevisionConflict

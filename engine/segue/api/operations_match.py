@@ -8,10 +8,9 @@ from typing import Any
 
 from segue.api.exchange import body_of
 from segue.api.operations import Invocation, Resource
-from segue.care.matching.grade import shipped_rules
+from segue.care.matching.grade import rules_in
 from segue.fhir.canonical import loads
 from segue.fhir.outcomes import fhir_error
-from segue.fhir.profiles import shipped
 from segue.pipeline.candidates import Candidate, candidates
 
 GRADE = "http://hl7.org/fhir/StructureDefinition/match-grade"
@@ -38,7 +37,7 @@ def match(asked: Invocation) -> Resource:
         raise fhir_error("incorrect", "value", "count is not negative", "count")
     hub = asked.hub
     with hub.store.read() as reader:
-        found = candidates(reader, patient, shipped_rules(shipped() / "matching"), now=hub.now())
+        found = candidates(reader, patient, rules_in(hub.matching), now=hub.now())
     if certain:
         # Several certain ones would be no certainty.
         found = [one for one in found if one.match.grade == "certain"]

@@ -407,8 +407,17 @@ def build_hub(
         clock=found.clock,
         new_id=new,
         stages=Stages(every=8),
+        matching=matching_folder(settings),
         delete_referenced=settings.http.delete_referenced,
     )
+
+
+def matching_folder(settings: Settings) -> Path:
+    """The matching rules: those of the site's own profiles, else the shipped ones."""
+    from segue.fhir.profiles import shipped
+
+    found = [folder / "matching" for folder in (*settings.profiles, shipped())]
+    return next((one for one in found if (one / "matching.yaml").is_file()), found[-1])
 
 
 def build_matcher(settings: Settings, hub: Hub, holder: str) -> "Matcher | None":
@@ -416,14 +425,11 @@ def build_matcher(settings: Settings, hub: Hub, holder: str) -> "Matcher | None"
     authorities = {site.authority for site in settings.sites.values() if site.authority}
     if settings.matching == "off" or len(authorities) < 2:
         return None
-    from segue.care.matching.grade import load
-    from segue.fhir.profiles import shipped
+    from segue.care.matching.grade import rules_in
     from segue.pipeline.matching import Matcher
 
-    found = [folder / "matching" for folder in (*settings.profiles, shipped())]
-    folder = next(one for one in found if (one / "matching.yaml").is_file())
     mode: Literal["link", "review"] = "link" if settings.matching == "link" else "review"
-    return Matcher(hub, holder, load(folder), mode)
+    return Matcher(hub, holder, rules_in(hub.matching), mode)
 
 
 @contextmanager

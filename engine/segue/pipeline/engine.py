@@ -3,11 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from pathlib import Path
 from threading import Lock
 from typing import Literal
 
 from segue.care.protocols import Protocols
 from segue.care.view import CareSetting
+from segue.fhir.profiles import shipped
 from segue.fhir.validate import Gate
 from segue.fhir.validation.validator import Validator
 from segue.mapping.context import SiteRules
@@ -55,6 +57,7 @@ class Hub:
         charts: recently used persons; directory: recently written directory rows.
         numbers: fresh ones, for persons and resources.
         delete_referenced: whether clients may delete what others of theirs refer to.
+        matching: folder of the rules by which Patients are matched.
         rules_digest: of protocols and setting; a change makes all care anew.
     """
 
@@ -75,6 +78,7 @@ class Hub:
     stages: Stages = field(default_factory=Stages)
     turn: Lock = field(default_factory=Lock)
     rules_digest: bytes = b""
+    matching: Path = field(default_factory=lambda: shipped() / "matching")
     delete_referenced: bool = False
     numbers: list[int] = field(default_factory=list)
 

@@ -12,14 +12,14 @@ from typing import Any
 from segue.care.movements import EFFECTS
 from segue.fhir.canonical import loads
 from segue.hl7v2.errors import Hl7Error
-from segue.hl7v2.parse import parse
 from segue.mapping.apply import apply
-from segue.mapping.context import Context, Mapped, Step
+from segue.mapping.context import Step
 from segue.model.identity import ResourceKey, stable_id
 from segue.model.messages import InboxEntry
 from segue.pipeline.charts import Chart
 from segue.pipeline.engine import Hub
 from segue.pipeline.facts import unpack_person
+from segue.pipeline.process import context_of, parse_entry
 from segue.pipeline.recall import numbers_of
 from segue.pipeline.transact import Draft
 
@@ -146,35 +146,17 @@ def _of(hub: Hub, entry: InboxEntry, names: set[str], mapping: str) -> Iterator[
     """Each element that a message filled of a resource, with how."""
     envelope = entry.envelope
     try:
-        mapped = _mapped(hub, entry)
+        message = parse_entry(hub, entry)
+        mapped = apply(hub.mapping_for(envelope.site), message, context_of(hub, entry), trace=True)
     except Hl7Error:
         return
     recorded = mapped.facts[0].recorded.text if mapped.facts else ""
     current = mapping == mapped.mapping
-    kinds = {name.partition("/")[0] for name in names}
     for step in mapped.trace or ():
+        if step.resource not in names:
+            continue
         element = step.element
         if element.startswith("details."):
-            detail = _OF_DETAIL.get(element.removeprefix("details."))
-            if detail is None or step.resource.partition("/")[0] not in kinds:
-                continue
-            element = detail
-        elif step.resource not in names:
-            continue
+            element = _OF_DETAIL.get(element.removeprefix("details."), "")
         root = element.partition("#")[0].partition(".")[0].partition("=")[0]
         yield root, Origin(entry.id, envelope.control_id, envelope.event, recorded, step, current)
-
-
-def _mapped(hub: Hub, entry: InboxEntry) -> Mapped:
-    raw, envelope = entry.raw, entry.envelope
-    feed = hub.feed(raw.feed)
-    context = Context(
-        hub.site(envelope.site),
-        raw.feed,
-        raw.received,
-        feed.history,
-        feed.part2,
-        envelope.digest,
-        envelope.sender,
-    )
-    return apply(hub.mapping_for(envelope.site), parse(raw.body), context, trace=True)

@@ -93,7 +93,9 @@ class Matcher:
             self._waiting.extend(found)
         looked = 0
         while self._waiting and time.monotonic() - begin < SLICE_SECONDS:
-            self._look_at(self._waiting.popleft())
+            # It is done with once it was looked at: what fails is looked at again.
+            self._look_at(self._waiting[0])
+            self._waiting.popleft()
             looked += 1
         if not self._waiting and self._read_to > lease.cursor:
             move = CursorMove(LOG, PARTITION, lease.token, lease.cursor, self._read_to)
@@ -136,12 +138,12 @@ class Matcher:
                 return
             own = frozenset({key.id})
             found = candidates(reader, patient, self._rules, without=own, now=hub.now())
-        self._known.put(key.id, traits)
         for one in found:
             if one.match.grade == "certain" and self._mode == "link":
                 self._link(patient, one)
             elif one.match.grade in {"certain", "probable"}:
                 self._ask(patient, one)
+        self._known.put(key.id, traits)
 
     def _link(self, patient: Resource, other: Candidate) -> None:
         rule = other.match.rule or ""
@@ -167,10 +169,7 @@ class Matcher:
             nonlocal asked
             asked = ask(draft, task)
 
-        try:
-            transact(self._hub, compute)
-        except RevisionConflict:
-            return
+        transact(self._hub, compute)
         if asked:
             self.asked += 1
             log.info("patients.to_review", bits=round(other.match.bits, 1))

@@ -105,11 +105,35 @@ def read(hub: Hub, entries: Sequence[InboxEntry], *, release: bool = False) -> l
     return readings
 
 
+def parse_entry(hub: Hub, entry: InboxEntry) -> Message:
+    """The message of an entry, in the character sets of its feed.
+
+    Raises:
+        Hl7Error: it is no HL7 v2 message.
+    """
+    return parse(entry.raw.body, hub.feed(entry.raw.feed).charset_fallback)
+
+
+def context_of(hub: Hub, entry: InboxEntry) -> Context:
+    """What mapping must know beside the message of an entry."""
+    raw, envelope = entry.raw, entry.envelope
+    feed = hub.feed(raw.feed)
+    return Context(
+        hub.site(envelope.site),
+        raw.feed,
+        raw.received,
+        feed.history,
+        feed.part2,
+        envelope.digest,
+        envelope.sender,
+    )
+
+
 def _parse(hub: Hub, entry: InboxEntry, release: bool) -> Message | Issue:
     if (held := entry.envelope.quarantined) is not None and not release:
         return Issue("error", "quarantined", "", held)
     try:
-        return parse(entry.raw.body, hub.feed(entry.raw.feed).charset_fallback)
+        return parse_entry(hub, entry)
     except Hl7Error as error:
         return Issue("error", "unreadable", "MSH", str(error))
     except Exception as error:  # noqa: BLE001 - one message must not hold up the others
@@ -117,22 +141,13 @@ def _parse(hub: Hub, entry: InboxEntry, release: bool) -> Message | Issue:
 
 
 def _map(hub: Hub, entry: InboxEntry, message: Message | Issue) -> Reading:
-    raw, envelope = entry.raw, entry.envelope
-    feed = hub.feed(raw.feed)
+    feed = hub.feed(entry.raw.feed)
     reply = _reply_to(entry, feed) if feed.replies else None
     if isinstance(message, Issue):
         return Reading(entry, None, [message], history=feed.history, reply=reply)
     try:
-        context = Context(
-            hub.site(envelope.site),
-            raw.feed,
-            raw.received,
-            feed.history,
-            feed.part2,
-            envelope.digest,
-            envelope.sender,
-        )
-        mapped = apply(hub.mapping_for(envelope.site), message, context)
+        rules = hub.mapping_for(entry.envelope.site)
+        mapped = apply(rules, message, context_of(hub, entry))
     except Hl7Error as error:
         unreadable = Issue("error", "unreadable", "MSH", str(error))
         return Reading(entry, None, [unreadable], reply=reply)

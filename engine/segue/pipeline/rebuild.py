@@ -13,7 +13,7 @@ from functools import partial
 from itertools import groupby
 
 from segue.care.view import DeliveryReceipt
-from segue.fhir.canonical import canonical_state, content_hash, loads
+from segue.fhir.canonical import canonical_state, content_hash, hash_of, loads
 from segue.model.changes import Cause
 from segue.model.deliveries import OF_ENTRIES, Delivery
 from segue.model.identity import ResourceKey
@@ -127,13 +127,15 @@ def differences(old: Reader, new: Reader) -> list[str]:
 
 
 def _states(reader: Reader) -> dict[str, bytes]:
+    """Hash of the canonical form of each computed resource, empty where it counts for nothing."""
     states: dict[str, bytes] = {}
     after = 0
     while page := reader.current("fold", after):
         after = page[-1].pk
         for version in page:
             if version.body is not None:
-                states[version.key.reference] = canonical_state([loads(version.body)])
+                state = canonical_state([loads(version.body)])
+                states[version.key.reference] = hash_of(state.decode()) if state else b""
     return states
 
 

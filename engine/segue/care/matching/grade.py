@@ -186,7 +186,7 @@ def load(folder: Path) -> MatchingRules:
 
 
 @lru_cache(maxsize=4)
-def shipped_rules(folder: Path) -> MatchingRules:
+def rules_in(folder: Path) -> MatchingRules:
     """`load`, once per process."""
     return load(folder)
 
