@@ -3,6 +3,7 @@
 Requests are drawn by hypothesis and sent to the application in process.
 """
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,6 +111,29 @@ def test_no_url_and_no_header_breaks_anything(
         assert stored(api) == before
         if method != "HEAD" and "xml" not in answer.headers["content-type"]:
             assert answer.json()["resourceType"] == "OperationOutcome"
+
+
+def test_bytes_in_a_query_that_are_no_text_are_refused(api: Api) -> None:
+    # No client library sends such a query.
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "scheme": "http",
+        "path": "/fhir/Patient",
+        "query_string": b"name=\xff",
+        "headers": [(b"host", b"testserver"), (b"authorization", b"Bearer pcpb")],
+    }
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def nothing() -> Any:
+        return {"type": "http.request"}
+
+    asyncio.run(api.app(scope, nothing, send))
+    assert sent[0]["status"] == 400
+    assert b"UTF-8" in sent[1]["body"]
 
 
 @given(st.sampled_from(TYPES), JSON)

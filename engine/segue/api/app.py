@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from segue.api import engine as engine_surface
 from segue.api import fhir as fhir_surface
@@ -26,8 +28,10 @@ def build(
     engine: engine_surface.Engine,
     intakes: dict[str, hl7v2.Intake],
     tokens: Tokens,
-) -> FastAPI:
-    """Put the application together.
+) -> ASGIApp:
+    """Put the application together: FHIR below /fhir, beside it the rest of the API.
+
+    FHIR has an application of its own: FastAPI in front of it would cost as much as a read.
 
     Args:
         face: the FHIR interactions. engine: the engine's own surface.
@@ -49,17 +53,33 @@ def build(
         summary="Take one ER7 message (or batch) and answer with its acknowledgement",
         response_class=Response,
     )
-    fhir_routes = fhir_surface.routes(face, tokens)
-    app.router.routes += fhir_routes
-    options = Route("/fhir{rest:path}", _options(fhir_routes), methods=["OPTIONS"])
-    app.router.routes.append(options)
     app.add_route("/", _front(face, engine.version, sorted(intakes), tokens), methods=["GET"])
     app.openapi = describe(app, face.operations, secured=not tokens.open)  # type: ignore[method-assign]
     app.add_exception_handler(FhirError, _outcome)
-    app.add_exception_handler(404, _not_found)
-    app.add_exception_handler(405, _not_allowed(fhir_routes))
     app.add_exception_handler(Exception, _broken)
-    return app
+    return _doors(_fhir(face, tokens), app)
+
+
+def _fhir(face: FhirFace, tokens: Tokens) -> Starlette:
+    routes = fhir_surface.routes(face, tokens)
+    options = Route("/fhir{rest:path}", _options(routes), methods=["OPTIONS"])
+    return Starlette(
+        routes=[*routes, options],
+        exception_handlers={
+            FhirError: _outcome,
+            404: _not_found,
+            405: _not_allowed(routes),
+            Exception: _broken,
+        },
+    )
+
+
+def _doors(fhir: ASGIApp, rest: ASGIApp) -> ASGIApp:
+    async def door(scope: Scope, receive: Receive, send: Send) -> None:
+        chosen = fhir if scope.get("path", "").startswith("/fhir") else rest
+        await chosen(scope, receive, send)
+
+    return door
 
 
 def _front(
@@ -89,10 +109,8 @@ async def _outcome(_request: Request, error: Exception) -> Response:
     return refusal(error)
 
 
-async def _not_found(request: Request, error: Exception) -> Response:
-    if request.url.path.startswith("/fhir"):
-        return refusal(fhir_error("not-found", "not-found", "no such path below /fhir"))
-    return JSONResponse({"detail": getattr(error, "detail", "no such path")}, 404)
+async def _not_found(_request: Request, _error: Exception) -> Response:
+    return refusal(fhir_error("not-found", "not-found", "no such path below /fhir"))
 
 
 def _methods(found: Sequence[Route], request: Request) -> str:
@@ -119,10 +137,6 @@ def _not_allowed(
     found: Sequence[Route],
 ) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def not_allowed(request: Request, error: Exception) -> Response:
-        if not request.url.path.startswith("/fhir"):
-            return JSONResponse(
-                {"detail": "method not allowed"}, 405, getattr(error, "headers", None)
-            )
         allowed = _methods(found, request)
         if not allowed:
             return await _not_found(request, error)

@@ -5,11 +5,13 @@ https://hl7.org/fhir/R4/operationoutcome.html
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import format_datetime
+from functools import lru_cache
 from typing import Any
 
+from starlette.datastructures import URL
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -35,12 +37,14 @@ class Preferences:
     strict: bool = False
 
     @classmethod
-    def of(cls, headers: Iterable[str]) -> "Preferences":
+    def of(cls, headers: Sequence[str]) -> "Preferences":
         """Read the header, which may be sent several times.
 
         >>> Preferences.of(["return=minimal; handling=strict"])
         Preferences(answer='minimal', strict=True)
         """
+        if not headers:
+            return _NONE
         answer, strict = "", False
         for part in re.split("[,;]", ",".join(headers)):
             name, _, value = (word.strip().strip('"') for word in part.partition("="))
@@ -49,6 +53,9 @@ class Preferences:
             elif name.lower() == "handling":
                 strict = value == "strict"
         return cls(answer, strict)
+
+
+_NONE = Preferences()
 
 
 class Gone(FhirError):  # noqa: N818
@@ -64,7 +71,16 @@ def base_url(request: Request, configured: str | None) -> str:
     """The FHIR base, for Location and fullUrl."""
     if configured:
         return configured.rstrip("/")
-    return f"{request.url.scheme}://{request.url.netloc}/fhir"
+    scope = request.scope
+    server = tuple(scope.get("server") or ())
+    return _root(scope["scheme"], request.headers.get("host"), server)
+
+
+@lru_cache(maxsize=64)
+def _root(scheme: str, host: str | None, server: tuple[str, int]) -> str:
+    headers = [] if host is None else [(b"host", host.encode("latin-1"))]
+    asked = {"scheme": scheme, "server": server or None, "path": "/fhir", "headers": headers}
+    return str(URL(scope=asked))
 
 
 def body_of(stored: StoredVersion) -> str:

@@ -1,7 +1,8 @@
 """FHIR R4 over HTTP: the interactions, who may use them, and what answers them.
 
 Each request is read on the event loop and done on a thread: the store's drivers block,
-and the process also listens for messages.
+and the process also listens for messages. Only a plain read from an embedded store is done at
+once: SQLite has its row in less time than a thread takes to be woken.
 
 Source: https://hl7.org/fhir/R4/http.html
 """
@@ -108,6 +109,8 @@ class Interaction:
         writes: whether the right to write is needed. What a Bundle or an operation may do
             is judged where it is known what it does.
         optional: whether the body may be absent.
+        brief: whether it looks up one row, and sends its text as it is stored unless the
+            request has parameters.
     """
 
     method: str
@@ -116,13 +119,14 @@ class Interaction:
     takes: frozenset[str] = frozenset()
     writes: bool = False
     optional: bool = False
+    brief: bool = False
 
 
 _ONE, _MANY = "/fhir/{type}/{id}", "/fhir/{type}"
 _WITHIN = "/fhir/{compartment}/{id}"
 
 INTERACTIONS = (
-    Interaction("GET", _ONE, Call.read),
+    Interaction("GET", _ONE, Call.read, brief=True),
     Interaction("GET", "/fhir/_history", Call.history),
     Interaction("POST", "/fhir", Call.bundle, BODIES),
     Interaction("POST", "/fhir/", Call.bundle, BODIES),
@@ -133,7 +137,7 @@ INTERACTIONS = (
     ),
     Interaction("POST", f"{_MANY}/_search", Call.search, FORM, optional=True),
     Interaction("GET", f"{_MANY}/_history", Call.history),
-    Interaction("GET", f"{_ONE}/_history/{{version}}", Call.vread),
+    Interaction("GET", f"{_ONE}/_history/{{version}}", Call.vread, brief=True),
     Interaction("GET", f"{_ONE}/_history", Call.history),
     Interaction("GET", f"{_WITHIN}/{{type}}", Call.search),
     Interaction("POST", f"{_WITHIN}/{{type}}/_search", Call.search, FORM, optional=True),
@@ -197,6 +201,7 @@ def _endpoint(
     face: FhirFace, tokens: Tokens, interaction: Interaction
 ) -> Callable[[Request], Awaitable[Response]]:
     definitions = face.hub.gate.definitions
+    brief = interaction.brief and face.hub.store.embedded
 
     def run(form: Form, context: Context, request: Request, kind: str, body: bytes) -> Response:
         try:
@@ -204,7 +209,7 @@ def _endpoint(
                 context,
                 request.method,
                 request.headers,
-                request.url.query,
+                _query(request),
                 dict(request.path_params),
                 kind,
                 body,
@@ -231,6 +236,8 @@ def _endpoint(
                 face.operations,
                 face.types,
             )
+            if brief and not request.scope["query_string"] and not form.xml:
+                return run(form, context, request, kind, body)
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(face.pool, run, form, context, request, kind, body)
         except FhirError as error:
@@ -241,6 +248,18 @@ def _endpoint(
             return answer(outcome([issue]), 500)
 
     return endpoint
+
+
+def _query(request: Request) -> str:
+    """The query of the URL, still encoded.
+
+    Raises:
+        FhirError: 400; it holds bytes that are no text.
+    """
+    try:
+        return str(request.scope["query_string"], "utf-8")
+    except UnicodeDecodeError:
+        raise fhir_error("incorrect", "value", "the query of the URL is not UTF-8") from None
 
 
 def _bare(request: Request) -> bool:

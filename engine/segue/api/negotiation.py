@@ -5,6 +5,7 @@ Sources: https://hl7.org/fhir/R4/http.html#mime-type, #parameters
 
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -45,9 +46,11 @@ class Form:
         Raises:
             FhirError: 406; a form that is not spoken, or another version of FHIR.
         """
-        query = request.query_params
-        pretty = query.get("_pretty") == "true"
-        asked = query.get("_format")
+        pretty, asked = False, None
+        if request.scope["query_string"]:
+            query = request.query_params
+            pretty = query.get("_pretty") == "true"
+            asked = query.get("_format")
         if asked is not None:
             kind, _, rest = asked.lower().partition(";")
             kind = kind.strip().replace(" ", "+")
@@ -87,6 +90,7 @@ def _check_version(parameters: str) -> None:
             raise fhir_error("not-acceptable", "not-supported", "FHIR 4.0 is spoken here")
 
 
+@lru_cache(maxsize=256)
 def _accepted(header: str) -> bool | None:
     """Whether an `Accept` wants XML; None where it wants neither form.
 

@@ -38,6 +38,11 @@ class Store:
         self._numbers = {"pk": range(0), "tx": range(0)}
         self._guard = threading.Lock()
 
+    @property
+    def embedded(self) -> bool:
+        """Whether it is a file of this machine, and nobody has to be asked over a network."""
+        return self.database.dialect == "sqlite"
+
     @contextlib.contextmanager
     def read(self) -> Iterator[Reader]:
         """One snapshot of everything."""
