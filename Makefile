@@ -62,7 +62,7 @@ docs: $(READY)
 bench: $(READY) ## throughput, latency, CPU per stage, disk; writes benchmarks/results/bench.json
 	$(BIN)/python -m benchmarks.bench
 
-bench-api: $(READY) ## searches, reads and imports over HTTP at 100,000 resources
+bench-api: $(READY) ## searches, reads and imports over HTTP at 100,000 resources, beside SEKMET
 	$(BIN)/python -m benchmarks.api
 
 bench-validate: $(READY) ## agreement with HL7's validator and FHIRPath suite (Java 17, Maven)
@@ -103,4 +103,4 @@ lock: $(READY) ## resolve requirements.lock anew (needs uv)
 	    --upgrade -o requirements.lock
 
 clean:
-	rm -rf $(VENV) segue-data benchmarks/results .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .peers segue-data benchmarks/results .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,24 +1,37 @@
-"""FHIR over HTTP: the searches of US Core, reads and imports, in a store of 100,000 resources.
+"""`make bench-api`: FHIR over HTTP in a store of 100,000 resources, beside SEKMET.
 
-`python -m benchmarks.api [--resources 100000] [--clients 8]` fills an SQLite store, starts an
-engine over it, and lets clients ask, each for random people, one request after the other;
-the clients run in a process of their own. Prints one line for each kind of search, and the
-targets: p95 of all searches < 25 ms.
+Fills an SQLite store, starts an engine over it, and lets clients in another process ask, one
+request after the other each: every search of US Core for random people, reads of Patients,
+and charts of new people as transactions. Then the same against SEKMET, a FHIR server in
+Python from PyPI, with the same resources and the same clients; without it where it cannot be
+installed, or with `--alone`. Kinds of search that SEKMET refuses, or for which it finds
+something else, are named, and left out where the two are compared. Prints tables and
+targets, and writes benchmarks/results/api.json.
+
+Reads a second of a core are those that cost a second of the server's CPU.
 """
 
 import argparse
-import asyncio
-import json
-import random
-import subprocess
-import sys
+import os
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bench import cpu_seconds
+from benchmarks.asking import (
+    PLACES,
+    VALUES,
+    ask,
+    fill,
+    imports,
+    reads,
+    searches,
+    totals,
+)
+from benchmarks.bench import conditions, cpu_seconds, write
+from benchmarks.sekmet import PACKAGE, Sekmet, UnavailableError
 from segue.fhir.canonical import encode_with_hash
 from segue.fhir.search.values import terms
 from segue.model.changes import Cause, Write
@@ -26,13 +39,11 @@ from segue.model.identity import ResourceKey
 from segue.store.records import Commit, Step
 from segue.store.store import Store, open_store
 from tests.stories.engine import Engine
-from tests.support.us_core import chart, combinations, place, query, values
-
-PLACES = 200
-VALUES = 31
-"""Observations in a chart: with the rest of it 50 resources a person."""
+from tests.support.us_core import chart, place
 
 AT_ONCE = 500
+IMPORTERS = 2
+SLOWEST = 8
 CONFIG = """\
 version: 1
 data_dir: ./data
@@ -44,7 +55,7 @@ feeds: {}
 """
 
 
-def fill(data: Path, people: int) -> int:
+def stored(data: Path, people: int) -> int:
     """Store the charts of so many people; how many resources there are then."""
     store = open_store(data, lambda: datetime.now(UTC))
     count = 0
@@ -72,150 +83,147 @@ def _store(store: Store, resources: list[dict[str, Any]]) -> None:
     store.commit(Commit(steps=[Step(Cause("statement", "bench", ""), writes=writes)]))
 
 
-# --- clients -----------------------------------------------------------------------------
+# --- measuring ---------------------------------------------------------------------------
 
 
-class Client:
-    """One connection, kept alive: as little of a client as there can be."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    async def open(self) -> None:
-        """Connect."""
-        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
-
-    async def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
-        """Status and body of one request."""
-        head = f"{method} /fhir/{path} HTTP/1.1\r\nHost: localhost:{self.port}\r\n"
-        if body:
-            head += f"Content-Type: application/fhir+json\r\nContent-Length: {len(body)}\r\n"
-        self.writer.write(head.encode() + b"\r\n" + body)
-        lines = (await self.reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
-        length = next(
-            int(line.partition(b":")[2])
-            for line in lines
-            if line.lower().startswith(b"content-length:")
-        )
-        return int(lines[0].split()[1]), await self.reader.readexactly(length)
+def at(latencies: Sequence[float], share: float) -> float:
+    """A percentile, in ms."""
+    found = sorted(latencies)[min(len(latencies) - 1, int(len(latencies) * share))]
+    return round(found, 2)
 
 
-async def searches(port: int, people: int, clients: int, seconds: float) -> dict[str, Any]:
-    """Let clients search; kind of search to its latencies in ms."""
-    kinds = combinations()
-    found: dict[str, list[float]] = {}
-    end = time.perf_counter() + seconds
-
-    async def work(seed: int) -> None:
-        chance = random.Random(seed)
-        client = Client(port)
-        await client.open()
-        while time.perf_counter() < end:
-            type_, names = chance.choice(kinds)
-            n = chance.randrange(people)
-            if "death-date" in names:
-                n -= n % 7
-            path = f"{type_}?{query(names, values(n, PLACES)[type_])}"
-            begin = time.perf_counter()
-            status, body = await client.ask("GET", path)
-            took = (time.perf_counter() - begin) * 1000
-            if status != 200 or b'"total":0' in body:
-                raise RuntimeError(f"{status} for {path}")
-            found.setdefault(f"{type_} {'+'.join(names)}", []).append(took)
-
-    await asyncio.gather(*(work(seed) for seed in range(clients)))
-    return {"latencies": found, "seconds": seconds}
+def middle(latencies: Sequence[float]) -> dict[str, float]:
+    """What is shown of many latencies."""
+    return {"p50": at(latencies, 0.5), "p95": at(latencies, 0.95), "p99": at(latencies, 0.99)}
 
 
-async def reads(port: int, people: int, clients: int, seconds: float) -> dict[str, Any]:
-    """Let clients read Patients."""
-    found: list[float] = []
-    end = time.perf_counter() + seconds
+def measured(port: int, pid: int, asked: argparse.Namespace, without: str = "") -> dict[str, Any]:
+    """What a server that is filled and warm does.
 
-    async def work(seed: int) -> None:
-        chance = random.Random(seed)
-        client = Client(port)
-        await client.open()
-        while time.perf_counter() < end:
-            begin = time.perf_counter()
-            status, _ = await client.ask("GET", f"Patient/pat{chance.randrange(people)}")
-            assert status == 200
-            found.append((time.perf_counter() - begin) * 1000)
-
-    await asyncio.gather(*(work(seed) for seed in range(clients)))
-    return {"latencies": {"read": found}, "seconds": seconds}
-
-
-async def imports(port: int, people: int, clients: int, seconds: float) -> dict[str, Any]:
-    """Let clients send charts of new people as transactions; resources are counted."""
-    stored = 0
-    begin = time.perf_counter()
-    following = iter(range(10_000_000, 20_000_000))
-    found: list[float] = []
-
-    async def work() -> None:
-        nonlocal stored
-        client = Client(port)
-        await client.open()
-        while time.perf_counter() < begin + seconds:
-            resources = chart(next(following), PLACES, VALUES)
-            entries = [
-                {
-                    "resource": one,
-                    "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"},
-                }
-                for one in resources
-            ]
-            bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entries}
-            body = json.dumps(bundle).encode()
-            sent = time.perf_counter()
-            status, answer = await client.ask("POST", "", body)
-            if status != 200:
-                raise RuntimeError(f"{status}: {answer[:300]!r}")
-            found.append((time.perf_counter() - sent) * 1000)
-            stored += len(resources)
-
-    await asyncio.gather(*(work() for _ in range(clients)))
-    return {
-        "latencies": {"transaction": found},
-        "seconds": time.perf_counter() - begin,
-        "stored": stored,
-    }
-
-
-WORK = {"searches": searches, "reads": reads, "imports": imports}
-
-
-def load(what: str, port: int, people: int, clients: int, seconds: float) -> dict[str, Any]:
-    """Run the clients in a process of their own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.api", "--load", what, "--port", str(port),
-         "--people", str(people), "--clients", str(clients), "--seconds", str(seconds)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1])
-    found: dict[str, Any] = json.loads(done.stdout)
+    Args:
+        pid: of the server's first process, for its CPU.
+        asked: `people`, `clients`, `seconds`.
+        without: kinds of search that are not asked.
+    """
+    people = asked.people
+    # The first resource of a type compiles its rules; that is not what is measured.
+    ask(imports, port, people)
+    ask(searches, port, people, without=without)
+    found: dict[str, Any] = {}
+    for work, seconds, clients in (
+        (searches, asked.seconds, asked.clients),
+        (reads, asked.seconds / 4, asked.clients),
+        (imports, asked.seconds / 2, IMPORTERS),
+    ):
+        before = cpu_seconds(pid)
+        one = ask(work, port, people, clients=clients, seconds=seconds, without=without)
+        used = cpu_seconds(pid) - before
+        latencies = one["latencies"]
+        whole = [ms for some in latencies.values() for ms in some]
+        done = one.get("stored", len(whole))
+        found[work.__name__] = {
+            "done": done,
+            "per_s": round(done / one["seconds"]),
+            "per_cpu_s": round(done / used) if used else 0,
+            "cpu_ms": round(used / done * 1000, 3),
+            "ms": middle(whole),
+            "kinds": latencies,
+        }
     return found
 
 
-def at(latencies: list[float], share: float) -> float:
-    """A percentile."""
-    return sorted(latencies)[min(len(latencies) - 1, int(len(latencies) * share))]
+def segue(directory: Path, asked: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str], int]:
+    """Measure Segue: figures, the totals of each kind of search, resources stored."""
+    begin = time.perf_counter()
+    count = stored(directory / "data", asked.people)
+    print(f"{count:,} resources of {asked.people:,} people, {time.perf_counter() - begin:.0f} s")
+    engine = Engine(directory, CONFIG)
+    try:
+        engine.start()
+        assert engine.process is not None
+        found = ask(totals, engine.http_port, asked.people)["totals"]
+        return measured(engine.http_port, engine.process.pid, asked), found, count
+    finally:
+        engine.stop()
 
 
-def show(what: str, found: dict[str, Any]) -> None:
-    """Print a line for each kind, and one for all together."""
-    whole = [one for some in found["latencies"].values() for one in some]
-    if len(found["latencies"]) > 1:
-        for name, some in sorted(found["latencies"].items(), key=lambda i: -at(i[1], 0.95)):
-            print(f"  {name:62} {len(some):6}  {at(some, 0.5):7.1f} {at(some, 0.95):7.1f} ms")
-    rate = found.get("stored", len(whole)) / found["seconds"]
-    unit = "resources/s" if "stored" in found else "requests/s"
-    print(
-        f"{what:10} {len(whole):7} requests, {rate:,.0f} {unit}, p50 {at(whole, 0.5):.1f} ms, "
-        f"p95 {at(whole, 0.95):.1f} ms, p99 {at(whole, 0.99):.1f} ms"
-    )
+def sekmet(
+    directory: Path, asked: argparse.Namespace, ours: dict[str, str]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Measure SEKMET: figures, and the kinds of search that it answers otherwise.
+
+    Raises:
+        UnavailableError: it cannot be installed here.
+    """
+    server = Sekmet(directory)
+    try:
+        pid = server.start()
+        begin = time.perf_counter()
+        count = ask(fill, server.port, asked.people)["stored"]
+        took = time.perf_counter() - begin
+        print(f"SEKMET: {count:,} resources by transactions, {took:.0f} s", flush=True)
+        theirs = ask(totals, server.port, asked.people)["totals"]
+        differing = {
+            kind: f"{theirs[kind]}, Segue {said}"
+            for kind, said in ours.items()
+            if theirs[kind] != said
+        }
+        return measured(server.port, pid, asked, ",".join(differing)), differing
+    finally:
+        server.stop()
+
+
+# --- showing -----------------------------------------------------------------------------
+
+
+def targets(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is to be reached, and whether it is."""
+    wanted: list[tuple[str, float, float, Callable[[float, float], bool]]] = [
+        ("searches: p95 ms", 25, found["searches"]["ms"]["p95"], float.__lt__),
+        ("reads/s of a core", 2000, found["reads"]["per_cpu_s"], float.__ge__),
+        ("imported resources/s", 1000, found["imports"]["per_s"], float.__ge__),
+    ]
+    return [
+        {"name": name, "want": want, "got": got, "met": reached(float(got), float(want))}
+        for name, want, got, reached in wanted
+    ]
+
+
+def _slowest(found: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
+    kinds = [(name, middle(some)) for name, some in found["searches"]["kinds"].items()]
+    return sorted(kinds, key=lambda one: -one[1]["p95"])
+
+
+def show(result: dict[str, Any]) -> None:
+    """Print the tables."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=120)
+    servers = result["servers"]
+    table = Table(box=None, header_style="bold")
+    for heading in ("server", "what", "per s", "of a core", "CPU ms", "p50", "p95", "p99 ms"):
+        table.add_column(heading, justify="left" if heading in ("server", "what") else "right")
+    for name, found in servers.items():
+        for what, one in found.items():
+            table.add_row(
+                name, what, f"{one['per_s']:,}", f"{one['per_cpu_s']:,}", f"{one['cpu_ms']:.2f}",
+                *(f"{ms:,.1f}" for ms in one["ms"].values()),
+            )  # fmt: skip
+    console.print(table)
+    slow = Table(box=None, header_style="bold", title="slowest kinds of search")
+    for heading in ("Segue", "p50", "p95 ms"):
+        slow.add_column(heading, justify="left" if heading == "Segue" else "right")
+    for kind, ms in result["slowest"]:
+        slow.add_row(kind, f"{ms['p50']:.1f}", f"{ms['p95']:.1f}")
+    console.print(slow)
+    for kind, why in result["sekmet_differs"].items():
+        console.print(f"{kind}: SEKMET {why}")
+    if result["sekmet"]:
+        console.print(f"SEKMET: {result['sekmet']}")
+    for item in result["targets"]:
+        word = "met" if item["met"] else "MISSED"
+        console.print(f"{item['name']:24} want {item['want']:>8} got {item['got']:>10} {word}")
 
 
 def main() -> None:
@@ -223,38 +231,47 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--resources", type=int, default=100_000)
     parser.add_argument("--clients", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--load", choices=sorted(WORK), help=argparse.SUPPRESS)
-    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--people", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of searching")
+    parser.add_argument("--alone", action="store_true", help="without SEKMET")
     asked = parser.parse_args()
-    if asked.load:
-        work = WORK[asked.load](asked.port, asked.people, asked.clients, asked.seconds)
-        print(json.dumps(asyncio.run(work)))
-        return
-    people = asked.resources // len(chart(0, PLACES, VALUES))
+    asked.people = asked.resources // len(chart(0, PLACES, VALUES))
+    servers: dict[str, Any] = {}
+    differing: dict[str, str] = {}
+    missing = "left out" if asked.alone else ""
     with tempfile.TemporaryDirectory(prefix="segue-api-") as folder:
-        directory = Path(folder)
-        begin = time.perf_counter()
-        count = fill(directory / "data", people)
-        print(f"{count:,} resources of {people:,} people, {time.perf_counter() - begin:.0f} s")
-        engine = Engine(directory, CONFIG)
-        port = engine.http_port
-        try:
-            engine.start()
-            # The first resource of a type compiles its rules; that is not what is measured.
-            for what in ("imports", "searches"):
-                load(what, port, people, 1, 1.0)
-            before = cpu_seconds(engine.process.pid) if engine.process else 0.0
-            found = load("searches", port, people, asked.clients, asked.seconds)
-            used = cpu_seconds(engine.process.pid) - before if engine.process else 0.0
-            show("searches", found)
-            asked_for = sum(len(some) for some in found["latencies"].values())
-            print(f"{used / asked_for * 1000:.2f} ms of the engine's CPU for each search")
-            show("reads", load("reads", port, people, asked.clients, asked.seconds / 4))
-            show("imports", load("imports", port, people, 2, asked.seconds / 2))
-        finally:
-            engine.stop()
+        servers["Segue"], ours, count = segue(Path(folder) / "segue", asked)
+        if not asked.alone:
+            try:
+                servers[PACKAGE], differing = sekmet(Path(folder) / "sekmet", asked, ours)
+            except UnavailableError as error:
+                missing = str(error)
+    if differing:
+        both = servers["Segue"]["searches"]["kinds"]
+        same = [ms for kind, some in both.items() if kind not in differing for ms in some]
+        servers["Segue"]["searches"]["same_kinds_ms"] = middle(same)
+    result: dict[str, Any] = {
+        "version": 1,
+        **conditions(),
+        "load": {
+            "resources": count,
+            "people": asked.people,
+            "clients": asked.clients,
+            "importers": IMPORTERS,
+            "load_average": os.getloadavg()[0],
+        },
+        "targets": targets(servers["Segue"]),
+        "slowest": _slowest(servers["Segue"])[:SLOWEST],
+        "sekmet_differs": differing,
+        "sekmet": missing,
+        "servers": servers,
+    }
+    for found in servers.values():
+        kinds = found["searches"].pop("kinds")
+        found["searches"]["kinds_ms"] = {name: middle(some) for name, some in kinds.items()}
+        for what in ("reads", "imports"):
+            found[what].pop("kinds")
+    write(result, "api.json")
+    show(result)
 
 
 if __name__ == "__main__":

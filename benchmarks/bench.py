@@ -284,6 +284,37 @@ def reference_us() -> float:
     return round(best, 1)
 
 
+def conditions(postgres: str = "") -> dict[str, Any]:
+    """When, of which commit and on which machine something is measured."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    ).stdout.strip()
+    return {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "commit": commit,
+        "machine": {
+            "cpu": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "memory_gb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30,
+            "python": platform.python_version(),
+            "postgres": postgres,
+        },
+        "reference_us": reference_us(),
+    }
+
+
+def write(result: dict[str, Any], name: str) -> None:
+    """Keep what was measured in benchmarks/results."""
+    file = ROOT / "benchmarks" / "results" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(result, indent=2))
+    print(f"written to {file.relative_to(ROOT)}")
+
+
 def disk(bench: Bench, directory: Path, postgres_url: str | None) -> dict[str, float]:
     """Bytes per message after a checkpoint, the engine stopped."""
     bench.engine.stop()
@@ -448,25 +479,9 @@ def main() -> None:
             | {"cold_start_s": cold[database]}
             | ({"disk_bytes_per_message": disks[database]} if name == "16" else {})
         )
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-    ).stdout.strip()
     result = {
         "version": 1,
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "commit": commit,
-        "machine": {
-            "cpu": platform.processor() or platform.machine(),
-            "cores": os.cpu_count(),
-            "memory_gb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30,
-            "python": platform.python_version(),
-            "postgres": version,
-        },
-        "reference_us": reference_us(),
+        **conditions(version),
         "mix": {
             "messages": options.messages,
             "patients": 10000,
@@ -476,11 +491,8 @@ def main() -> None:
         "runs": runs,
         "targets": targets(runs),
     }
-    file = ROOT / "benchmarks" / "results" / "bench.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(result, indent=2))
+    write(result, "bench.json")
     show(result)
-    print(f"written to {file.relative_to(ROOT)}")
 
 
 def _version(url: str) -> str:

@@ -111,12 +111,17 @@ class SearchPage:
 
 @dataclass(frozen=True, slots=True)
 class _Settled:
-    """A query for this snapshot: what the database does, and what is left to do."""
+    """A query for this snapshot: what the database does, and what is left to do.
+
+    Attributes:
+        token: the hash whose rows are the matches, where the query asks for no more.
+    """
 
     query: Query
     source: Sql
     where: Sql
     filters: tuple[Filter, ...]
+    token: int | None = None
 
     @property
     def params(self) -> list[Any]:
@@ -195,9 +200,11 @@ class Searcher:
         return sum(len(kept) for kept, _ in self._batches(settled, 0))
 
     def _candidates(self, settled: _Settled) -> int:
-        row = self.session.row(
-            f"SELECT count(*) {settled.source[0]} {settled.where[0]}", settled.params
-        )
+        # Hashes differ by type, and what was deleted has no rows: no resource need be looked at.
+        found = ("FROM search_token WHERE hash = ?", [settled.token])
+        if settled.token is None:
+            found = (f"{settled.source[0]} {settled.where[0]}", settled.params)
+        row = self.session.row(f"SELECT count(*) {found[0]}", found[1])
         return row[0] if row else 0
 
     # --- conditions ----------------------------------------------------------------------
@@ -215,17 +222,25 @@ class Searcher:
         first = self._fewest(query.type, rest)
         source: Sql = ("FROM resource r", [])
         where: list[Sql] = [("r.type = ? AND r.deleted = 0", [query.type])]
+        token = None
         walk = next((c for c in rest if _is_one_token(c)), None)
         if first is not None and first[0] < FEW:
             where.append((f"r.pk IN ({first[1][0]})", first[1][1]))
             rest.remove(first[2])
         elif isinstance(walk, TokenCondition):
+            token = walk.any_of[0]
             source = ("FROM search_token t CROSS JOIN resource r", [])
-            where.append(("t.hash = ? AND r.pk = t.resource", [walk.any_of[0]]))
+            where.append(("t.hash = ? AND r.pk = t.resource", [token]))
             rest.remove(walk)
         where += [condition_sql(condition) for condition in rest]
         whole = " AND ".join(f"({sql})" for sql, _ in where)
-        return _Settled(query, source, (f"WHERE {whole}", joined(*where)), tuple(filters))
+        return _Settled(
+            query,
+            source,
+            (f"WHERE {whole}", joined(*where)),
+            tuple(filters),
+            None if rest else token,
+        )
 
     def _fewest(
         self, type_: str, conditions: Sequence[IndexCondition]

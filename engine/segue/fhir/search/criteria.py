@@ -5,6 +5,7 @@ Source: https://hl7.org/fhir/R4/search.html#ptypes, https://hl7.org/fhir/R4/sear
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import cast
 
 from segue.fhir.datetimes import interval
@@ -29,8 +30,8 @@ from segue.fhir.search.conditions import (
     TokenCondition,
 )
 from segue.fhir.search.hashes import reference_hash, token_hash
-from segue.fhir.search.parameters import COMPARTMENT, Parameter, parameter, types
-from segue.fhir.search.values import folded
+from segue.fhir.search.parameters import COMPARTMENT, Parameter, indexed_of, parameter, types
+from segue.fhir.search.values import STRING_PARTS, folded
 from segue.fhir.vocabulary import ICD10CM
 
 Inner = Callable[[str, list[tuple[str, str]]], Query]
@@ -382,10 +383,32 @@ def _string(name: str, known: Parameter, modifier: str, values: list[str]) -> li
     plain = [unescape(v) for v in values]
     prefixes = tuple(dict.fromkeys(folded(v) for v in plain))
     contains = modifier == "contains"
-    found = _placed(name, known, StringCondition(known.number, prefixes, contains))
+    found = [_placed(name, known, StringCondition(known.number, prefixes, contains))]
+    whole = None if known.indexed else _whole(known)
+    if whole is not None:
+        found.append(StringCondition(whole.number, prefixes, contains))
     if modifier == "exact":
-        return [found, _test(name, matching.exact(known, plain))]
-    return [found]
+        found.append(_test(name, matching.exact(known, plain)))
+    return found
+
+
+@lru_cache(maxsize=256)
+def _whole(known: Parameter) -> Parameter | None:
+    """The indexed parameter that a part belongs to, and that finds all that the part finds.
+
+    >>> found = _whole(cast(Parameter, parameter("Location", "address-city")))
+    >>> found and found.code
+    'address'
+    """
+    for one in indexed_of(known.type):
+        parts = {
+            (*path.steps, part)
+            for path in one.paths
+            for part in STRING_PARTS.get(path.datatype, ())
+        }
+        if not one.mark and parts.issuperset(path.steps for path in known.paths):
+            return one
+    return None
 
 
 def _placed(name: str, known: Parameter, condition: Indexed) -> Condition:

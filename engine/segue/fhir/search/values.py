@@ -408,8 +408,11 @@ def _nothing(_value: Any, _tokens: Tokens, _dates: Dates, _strings: Strings) -> 
     """Free text in place of a date cannot be searched as one."""
 
 
-_NAME_PARTS = ("family", "given", "prefix", "suffix", "text")
-_ADDRESS_PARTS = ("line", "city", "district", "state", "postalCode", "country", "text")
+STRING_PARTS = {
+    "HumanName": ("family", "given", "prefix", "suffix", "text"),
+    "Address": ("line", "city", "district", "state", "postalCode", "country", "text"),
+}
+"""What is searched of the data types that are not one string."""
 
 
 def _string(number: int, datatype: str) -> Emit:
@@ -418,7 +421,7 @@ def _string(number: int, datatype: str) -> Emit:
             if one is not None:
                 strings.append((number, folded(one)))
 
-    parts = {"HumanName": _NAME_PARTS, "Address": _ADDRESS_PARTS}.get(datatype, ())
+    parts = STRING_PARTS.get(datatype, ())
 
     def structured(value: Any, _tokens: Tokens, _dates: Dates, strings: Strings) -> None:
         for item in value if type(value) is list else (value,):
