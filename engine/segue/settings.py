@@ -20,6 +20,8 @@ import yaml
 NAME = re.compile(r"[a-z][a-z0-9-]*\Z")
 _DURATION = re.compile(r"(\d+)(ms|s|m|h|d)\Z")
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+ASKS = ("as-sent", "original", "accept", "application")
+"""What an mllp destination may be asked to answer with (MSH-15, MSH-16)."""
 _LOOPBACK = ("127.", "localhost", "::1", "[::1]")
 
 
@@ -160,7 +162,12 @@ class RetrySettings:
 
 @dataclass(frozen=True, slots=True)
 class DestinationSettings:
-    """A way out."""
+    """A way out.
+
+    Attributes:
+        asks: of mllp: as-sent, original, accept or application (MSH-15, MSH-16).
+        returns: of mllp: the feed by which application acknowledgements come.
+    """
 
     name: str
     kind: str
@@ -175,6 +182,8 @@ class DestinationSettings:
     timeout: timedelta = timedelta(seconds=10)
     retry: RetrySettings = RetrySettings()
     tls: ClientTlsSettings | None = None
+    asks: str = "as-sent"
+    returns: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +418,11 @@ class _Reader:
                 self.problem(top["feeds"], here, f"no destination {feed.replies!r}.{hint}")
             elif destinations[feed.replies].kind != "mllp":
                 self.problem(top["feeds"], here, "acknowledgements go to a destination of mllp")
+        for one in destinations.values():
+            if one.returns is not None and one.returns not in feeds:
+                hint = did_you_mean(one.returns, feeds)
+                here = f"destinations.{one.name}.returns"
+                self.problem(top["destinations"], here, f"no feed {one.returns!r}.{hint}")
         for site in sites.values():
             for practice, name in site.practices.items():
                 if name not in destinations:
@@ -597,7 +611,7 @@ class _Reader:
             node,
             here,
             ("kind", "url", "address", "site", "send", "headers", "bundle", "receipt",
-             "bed_moves", "timeout", "retry", "tls"),
+             "bed_moves", "timeout", "retry", "tls", "asks", "returns"),
         )  # fmt: skip
 
         def has(key: str, read: Callable[..., Any], default: Any, *more: str) -> Any:
@@ -642,6 +656,9 @@ class _Reader:
                 self.problem(keys["send"], f"{here}.send", text)
             if kind == "fhir_rest" and not item[:1].isupper():
                 self.problem(keys["send"], f"{here}.send", f"{item!r} is no FHIR resource type")
+        for key in ("tls", "asks", "returns"):
+            if key in keys and kind != "mllp":
+                self.problem(keys[key], f"{here}.{key}", f"{kind} has none; it is for mllp")
         return DestinationSettings(
             name=name,
             kind=kind,
@@ -656,6 +673,8 @@ class _Reader:
             timeout=has("timeout", self.duration, timedelta(seconds=10)),
             retry=retry,
             tls=self.client_tls(keys["tls"], f"{here}.tls") if "tls" in keys else None,
+            asks=has("asks", self.choice, "as-sent", *ASKS),
+            returns=has("returns", self.optional, None),
         )
 
     def from_environment(self, values: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

@@ -5,10 +5,6 @@ A kind brings a small harness: a real peer, how it is told to misbehave, and wha
 
 import asyncio
 import json
-import os
-import shutil
-import ssl
-import subprocess
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
@@ -545,44 +541,6 @@ def mllp(story: Callable[[MllpHarness], Awaitable[None]]) -> None:
     asyncio.run(whole())
 
 
-@pytest.mark.parametrize(
-    ("code", "error", "verdict"),
-    [
-        ("AA", "", Sent),
-        ("CA", "", Sent),
-        ("AE", "", RetryLater),
-        ("AE", "206", RetryLater),
-        ("AR", "207", RetryLater),
-        ("CE", "", RetryLater),
-        ("AE", "100", Refused),
-        ("AE", "104", Refused),
-        ("AE", "198", Refused),
-        ("AR", "205", Refused),
-        ("AR", "", Refused),
-        ("CR", "", Refused),
-        ("AE", "LOCAL1", RetryLater),
-        ("AR", "LOCAL1", Refused),
-    ],
-)
-def test_an_acknowledgement_is_judged_by_its_error_code(code, error, verdict):
-    async def story(kit):
-        kit.peer.faults.add(Fault("ack", code=code, error=error))
-        (outcome,) = await kit.destination.send(kit.parcel((1, 1)))
-        assert isinstance(outcome, verdict)
-
-    mllp(story)
-
-
-def test_an_answer_to_another_message_is_thrown_away():
-    async def story(kit):
-        kit.peer.faults.add(Fault("wrong-id"))
-        (outcome,) = await kit.destination.send(kit.parcel((1, 1)))
-        assert isinstance(outcome, RetryLater)
-        assert outcome.category == "timeout"
-
-    mllp(story)
-
-
 def test_a_refused_message_stops_its_own_lane_alone():
     async def story(kit):
         kit.peer.faults.add(Fault("ack", code="AR", match=kit.mark(1)))
@@ -612,42 +570,3 @@ def test_eight_lanes_are_under_way_at_once():
         assert loop.time() - begin < 0.25
 
     mllp(story)
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl to make a certificate")
-def test_messages_go_over_tls(tmp_path):
-    """Both ways: our destination to our listener, with a client certificate."""
-    from segue.adapters.sources.mllp import MllpListener, MllpListenerConfig, TlsConfig
-    from segue.pipeline.receive import IntakeSite, Receiver
-    from segue.store.store import open_journal
-
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
-         "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert],
-        check=True, capture_output=True, env=dict(os.environ),
-    )  # fmt: skip
-
-    async def story():
-        journal = open_journal(tmp_path / "data")
-        receiver = Receiver(journal, {"f": "s"}, [IntakeSite("s")])
-        tls = TlsConfig(cert, key, client_ca=cert)
-        listener = MllpListener(
-            MllpListenerConfig("f", "localhost", 0, tls=tls), receiver, SystemClock()
-        )
-        await listener.start()
-        client = ssl.create_default_context(cafile=str(cert))
-        found = []
-        for with_certificate in (False, True):
-            if with_certificate:
-                client.load_cert_chain(cert, key)
-            config = MllpConfig("peer", "localhost", listener.port, timeout=QUICK * 10, tls=client)
-            destination = Mllp(config, SystemClock())
-            found += await destination.send(MllpHarness().parcel((1, 1)))
-            await destination.close()
-        await listener.stop()
-        receiver.close()
-        journal.close()
-        assert [type(one) for one in found] == [RetryLater, Sent]
-
-    asyncio.run(story())

@@ -5,6 +5,7 @@ A kind brings a small harness: how its outside sends messages and sees the answe
 
 import asyncio
 import contextlib
+import hashlib
 import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -18,9 +19,11 @@ from segue.adapters.sources.folder import Folder, FolderConfig
 from segue.adapters.sources.http import HttpIntake, UnknownFeedError
 from segue.adapters.sources.mllp import MllpListener, MllpListenerConfig
 from segue.hl7v2.ack import read_ack
+from segue.pipeline.acceptance import FeedPolicy
 from segue.pipeline.clock import SystemClock
 from segue.pipeline.receive import IntakeSite, NotDurable, Receiver
-from segue.store.records import Appended, EntryFilter, NewEntry, Page
+from segue.pipeline.waiting import Waiting
+from segue.store.records import Appended, EntryFilter, Fate, NewEntry, Page
 from segue.store.store import open_journal
 from tests.peers.hospital import Hospital
 
@@ -64,7 +67,11 @@ class GatedJournal:
 class MllpHarness:
     kind = "mllp"
 
-    def __init__(self, receiver: Receiver, folder: Path, **options) -> None:
+    def __init__(
+        self, receiver: Receiver, folder: Path, longest: int | None = None, **options
+    ) -> None:
+        if longest is not None:
+            options["max_frame_bytes"] = longest
         config = MllpListenerConfig("feed", "127.0.0.1", 0, **options)
         self.source = MllpListener(config, receiver, SystemClock())
 
@@ -85,8 +92,8 @@ class MllpHarness:
 class HttpHarness:
     kind = "http"
 
-    def __init__(self, receiver: Receiver, folder: Path) -> None:
-        self.source = HttpIntake({"feed"}, receiver, SystemClock())
+    def __init__(self, receiver: Receiver, folder: Path, longest: int = 100_000) -> None:
+        self.source = HttpIntake({"feed": longest}, receiver, SystemClock())
 
     async def send(self, *bodies: bytes, wait: float = 5.0) -> list[bytes]:
         answers = []
@@ -100,10 +107,12 @@ class HttpHarness:
 class FolderHarness:
     kind = "folder"
 
-    def __init__(self, receiver: Receiver, folder: Path) -> None:
+    def __init__(self, receiver: Receiver, folder: Path, longest: int = 100_000, **options) -> None:
         self.path = folder / "drop"
         quick = timedelta(milliseconds=20)
-        config = FolderConfig("feed", self.path, poll=quick, settle=quick)
+        config = FolderConfig(
+            "feed", self.path, poll=quick, settle=quick, max_bytes=longest, **options
+        )
         self.source = Folder(config, receiver, SystemClock())
         self.number = 0
 
@@ -135,7 +144,11 @@ def test_every_kind_of_source_is_in_the_kit():
 
 @pytest.fixture(params=sorted(HARNESSES))
 def kit(request, tmp_path) -> Callable[..., contextlib.AbstractAsyncContextManager]:
-    return lambda journal, **options: running(HARNESSES[request.param], journal, tmp_path, options)
+    def run(journal, *, longest: int = 100_000, **habits):
+        options = {"longest": longest}
+        return running(HARNESSES[request.param], journal, tmp_path, options, **habits)
+
+    return run
 
 
 @contextlib.asynccontextmanager
@@ -143,6 +156,7 @@ async def running(harness_of, journal, folder: Path, options, **habits) -> Async
     sites = [IntakeSite("hospa", "HOSPA", ("HOSPA",))]
     receiver = Receiver(journal, {"feed": "hospa"}, sites, **habits)
     harness = harness_of(receiver, folder, **options)
+    harness.receiver = receiver
     if hasattr(harness.source, "start"):
         await harness.source.start()
     try:
@@ -234,9 +248,98 @@ def test_what_is_no_message_is_rejected_and_not_stored(kit):
     async def story():
         journal = GatedJournal()
         async with kit(journal) as source:
-            (answer,) = await source.send(b"not HL7 at all")
-        assert read_ack(answer).code == "AR"
-        assert journal.stored == []
+            answers = await source.send(b"not HL7 at all", b"", b"\x00\xff\xfe", adt("1"))
+        assert [read_ack(answer).code for answer in answers] == ["AR", "AR", "AR", "AA"]
+        assert journal.control_ids == ["1"]
+
+    asyncio.run(story())
+
+
+def test_a_message_that_is_too_long_is_rejected_and_the_next_one_taken(kit):
+    async def story():
+        journal = GatedJournal()
+        async with kit(journal, longest=500) as source:
+            answers = await source.send(adt("1", text="x" * 5000), adt("2"))
+        first, second = map(read_ack, answers)
+        assert (first.code, first.control_id) == ("AR", "1")
+        assert (second.code, second.control_id) == ("AA", "2")
+        assert journal.control_ids == ["2"]
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        adt("1").replace(b"\r", b"\n"),
+        adt("1").replace(b"\r", b"\r\n"),
+        b"\xef\xbb\xbf" + adt("1"),
+        adt("1", text="M\u00fcller").decode().encode("cp1252"),
+        adt("1") + b"NTE|2||\x80\x00\x1a\r",
+        adt("1").rstrip(b"\r"),
+        adt("1", text="x" * 70_000),
+        adt("1").replace(b"|", b"#"),
+    ],
+    ids=["lf", "crlf", "bom", "cp1252", "control-characters", "no-end", "long", "separators"],
+)
+def test_what_is_taken_is_stored_byte_for_byte(kit, body):
+    async def story():
+        journal = GatedJournal()
+        async with kit(journal) as source:
+            (answer,) = await source.send(body)
+        assert (read_ack(answer).code, read_ack(answer).control_id) == ("AA", "1")
+        (stored,) = journal.stored
+        assert stored.raw.body == body
+        assert stored.envelope.digest == hashlib.sha256(body).hexdigest()
+
+    asyncio.run(story())
+
+
+def test_a_message_of_a_batch_that_is_rejected_harms_no_other(kit):
+    async def story():
+        journal = GatedJournal()
+        other = adt("2").replace(b"|P|2.5.1", b"|T|2.5.1")
+        batch = b"BHS|^~\\&|ADT\r" + adt("1") + other + adt("3") + b"BTS|3\r"
+        async with kit(journal, policies={"feed": FeedPolicy(processing_ids={"P"})}) as source:
+            (answer,) = await source.send(batch)
+        assert [line for line in answer.split(b"\r") if line[:3] == b"MSA"] == [
+            b"MSA|AA|1",
+            b"MSA|AR|2|This processing id is not taken here.",
+            b"MSA|AA|3",
+        ]
+        assert journal.control_ids == ["1", "3"]
+
+    asyncio.run(story())
+
+
+def test_who_wants_no_answer_gets_none_and_the_next_one_its_own(kit):
+    async def story():
+        journal = GatedJournal()
+        quiet = adt("1").replace(b"|P|2.5.1", b"|P|2.5.1|||NE|NE")
+        async with kit(journal) as source:
+            answers = [a for a in await source.send(quiet, adt("2"), wait=0.5) if a]
+        assert [read_ack(answer).control_id for answer in answers] == ["2"]
+        assert journal.control_ids == ["1", "2"]
+
+    asyncio.run(story())
+
+
+def test_an_answer_of_delivered_waits_for_its_deliveries(kit):
+    async def story():
+        journal = GatedJournal()
+        fates: dict[int, Fate] = {}
+        waiting = Waiting(lambda entries: {n: fates[n] for n in entries if n in fates}, str)
+        habits = {"policies": {"feed": FeedPolicy(ack="delivered")}, "waiting": waiting}
+        async with kit(journal, **habits) as source:
+            sending = asyncio.create_task(source.send(adt("1"), adt("2")))
+            async with asyncio.timeout(5):
+                while not journal.stored:
+                    await asyncio.sleep(0.01)
+            await asyncio.sleep(0.15)
+            assert not sending.done()
+            fates |= {1: Fate("processed"), 2: Fate("processed", dead=1)}
+            answers = [read_ack(answer) for answer in await sending]
+        assert [(one.code, one.control_id) for one in answers] == [("AA", "1"), ("AE", "2")]
 
     asyncio.run(story())
 
@@ -274,7 +377,7 @@ def test_stopping_answers_what_was_taken(kit):
 
 
 def _waiting(harness) -> int:
-    return harness.source._intake.waiting
+    return harness.receiver.waiting
 
 
 # --- MLLP alone --------------------------------------------------------------------------
@@ -298,19 +401,6 @@ def test_frames_cut_at_every_byte_are_the_same_messages():
                     await asyncio.wait_for(reader.readuntil(b"\x1c\r"), 5)
             writer.close()
         assert set(journal.control_ids) == {"0", "1"}
-
-    asyncio.run(story())
-
-
-def test_a_frame_that_is_too_long_is_rejected_and_the_next_one_taken():
-    async def story():
-        journal = GatedJournal()
-        async with mllp(journal, max_frame_bytes=500) as source:
-            answers = await source.send(adt("1", text="x" * 5000), adt("2"))
-        first, second = map(read_ack, answers)
-        assert (first.code, first.control_id) == ("AR", "1")
-        assert (second.code, second.control_id) == ("AA", "2")
-        assert journal.control_ids == ["2"]
 
     asyncio.run(story())
 
@@ -373,10 +463,10 @@ def test_reading_stops_while_too_much_is_unanswered():
                 hospital.send(adt(str(n), text="x" * 60_000) for n in range(500))
             )
             async with asyncio.timeout(20):
-                while source.source._intake.waiting < 10:
+                while source.receiver.waiting < 10:
                     await asyncio.sleep(0.05)
             await asyncio.sleep(0.3)
-            taken = source.source._intake.waiting
+            taken = source.receiver.waiting
             assert 10 <= taken < 100
             journal.open.set()
             await sending

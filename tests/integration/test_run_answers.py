@@ -39,7 +39,16 @@ feeds:
     site: hospa
     ack: delivered
     limits: {{answer: 1s}}
+  acks: {{kind: mllp, listen: "127.0.0.1:{acks}", site: lab}}
 destinations:
+  court:
+    kind: mllp
+    address: 127.0.0.1:{court}
+    site: hospa
+    send: [adt]
+    asks: application
+    returns: acks
+    retry: {{first: 100ms, factor: 1, ceiling: 100ms, give_up: 1h}}
   lab:
     kind: mllp
     address: 127.0.0.1:{lab}
@@ -56,6 +65,7 @@ class Running:
     ports: dict[str, int]
     lab: MllpSink
     returns: MllpSink
+    court: MllpSink
     number: int = 0
 
     def message(self, event: str = "A01", **conditions: str) -> bytes:
@@ -88,19 +98,21 @@ class Running:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    ports = {name: free_port() for name in ("durable", "mapped", "delivered", "hasty")}
+    ports = {name: free_port() for name in ("durable", "mapped", "delivered", "hasty", "acks")}
     with Background() as background:
         lab = background.do(MllpSink().start())
         returns = background.do(MllpSink().start())
-        config = CONFIG.format(**ports, lab=lab.port, returns=returns.port)
+        court = background.do(MllpSink().start())
+        config = CONFIG.format(**ports, lab=lab.port, returns=returns.port, court=court.port)
         engine = Engine(tmp_path_factory.mktemp("answers"), config)
         engine.start()
         try:
-            yield Running(engine, ports, lab, returns)
+            yield Running(engine, ports, lab, returns, court)
         finally:
             engine.stop()
             background.do(lab.stop())
             background.do(returns.stop())
+            background.do(court.stop())
 
 
 def waited(condition: object, seconds: float = 15.0) -> bool:
@@ -187,6 +199,29 @@ def test_an_application_acknowledgement_is_a_message_over_the_return_connection(
     running.engine.settle()
     for raw in (quiet, unwanted):
         assert replies_to(running, parse(raw).control_id) == []
+
+
+def test_a_delivery_ends_with_the_application_acknowledgement_that_comes_back_by_a_feed(
+    running: Running,
+) -> None:
+    running.court.faults.add(Fault("ack", times=-1, after=True, code="CA"))
+    raw = running.message().replace(b"|HOSPA|", b"|LAB|", 1)
+    control_id = parse(raw).control_id
+    assert [one.code for one in running.send("acks", raw)] == ["AA"]
+    assert waited(lambda: control_id in running.court.seen)
+    (sent,) = [one.body for one in running.court.received if control_id.encode() in one.body]
+    assert (parse(sent).get("MSH-15"), parse(sent).get("MSH-16")) == ("AL", "AL")
+
+    def waiting() -> int:
+        return int(running.engine.state()["outbox"]["destinations"]["court"]["waiting"])
+
+    time.sleep(0.5)
+    assert waiting() == 1
+    said = b"MSH|^~\\&|COURT|LAB|ADT|LAB|2026||ACK^A01^ACK|C1|P|2.5.1|||AL|NE\r"
+    (confirmed,) = running.send("acks", said + b"MSA|AA|" + control_id.encode() + b"\r")
+    assert (confirmed.code, confirmed.control_id) == ("CA", "C1")
+    assert waited(lambda: waiting() == 0)
+    assert running.court.seen[control_id] == 1
 
 
 def test_the_sites_character_set_is_tried_where_msh_18_does_not_hold(running: Running) -> None:

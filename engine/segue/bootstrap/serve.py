@@ -216,8 +216,9 @@ async def _front(
             )
             sources.append(MllpListener(config, receiver, found.clock))
         elif feed.kind == "folder" and feed.path is not None:
-            sources.append(Folder(FolderConfig(feed.name, feed.path), receiver, found.clock))
-    over_http = [feed.name for feed in settings.feeds.values() if feed.kind == "http"]
+            folder = FolderConfig(feed.name, feed.path, max_bytes=feed.limits.bytes)
+            sources.append(Folder(folder, receiver, found.clock))
+    over_http = {f.name: f.limits.bytes for f in settings.feeds.values() if f.kind == "http"}
     http_intake = HttpIntake(over_http, receiver, found.clock)
     voices = {
         feed.client: Voice(feed.site, feed.history, frozenset(feed.edits))
@@ -326,6 +327,7 @@ async def _send(
     from segue.pipeline.deliver import Retry, Sender
     from segue.pipeline.metrics import PrometheusMetrics
     from segue.pipeline.receipts import record_receipts
+    from segue.pipeline.returns import Returns
     from segue.pipeline.senders import Senders
 
     registry = CollectorRegistry()
@@ -361,8 +363,12 @@ async def _send(
                     one.address.port,
                     timeout=one.timeout,
                     tls=_client_tls(one.tls) if one.tls is not None else None,
+                    asks=one.asks,
                 ),
                 found.clock,
+                Returns(found.journal, one.returns, senders.in_store, found.clock.us())
+                if one.returns is not None
+                else None,
             )
         retry = one.retry
         senders.add(

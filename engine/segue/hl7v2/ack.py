@@ -40,6 +40,9 @@ ERRORS: Final[dict[str, str]] = {
 }
 """Table 0357, message error condition codes."""
 
+ANSWERS: Final = frozenset({"ACK", "MCF"})
+"""Types of messages that answer others; an answer to an answer would have no end."""
+
 _CODES = frozenset(("AA", "AE", "AR", "CA", "CE", "CR"))
 
 

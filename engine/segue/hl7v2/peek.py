@@ -13,6 +13,10 @@ from segue.hl7v2.normalise import normalise_text, read_text
 from segue.hl7v2.separators import NULL, STANDARD, Separators, read_separators
 from segue.model.issues import Issue
 
+UNREADABLE = "charset-unreadable"
+"""Issue of a message that no character set fits: its header is read as Latin-1, so that it
+can be answered; nothing else of it can be used."""
+
 
 class Identifier(NamedTuple):
     """A repetition of PID-3.
@@ -61,8 +65,13 @@ class Peek(NamedTuple):
 
     @property
     def readable(self) -> bool:
-        """Whether there is a header at all."""
-        return bool(self.header)
+        """Whether the rest can be read as well as the header."""
+        return bool(self.header) and not (self.issues and self.undecoded)
+
+    @property
+    def undecoded(self) -> bool:
+        """Whether no character set fits, so that only the header is to be used."""
+        return any(issue.code == UNREADABLE for issue in self.issues)
 
 
 def peek(raw: bytes, charset_fallback: Sequence[str] = ("cp1252",)) -> Peek:
@@ -76,6 +85,8 @@ def peek(raw: bytes, charset_fallback: Sequence[str] = ("cp1252",)) -> Peek:
     """
     issues: list[Issue] = []
     text, charset = read_text(raw, charset_fallback, issues)
+    if text is None and any(issue.code == UNREADABLE for issue in issues):
+        text, charset = read_text(raw, ("latin-1",), [], declared="")
     if text is None:
         return Peek("", "", "", "", "", "", "", "", [], [], STANDARD, charset, issues)
     if any(issue.code == "junk-before-header" for issue in issues):

@@ -7,6 +7,7 @@ import hashlib
 from functools import lru_cache, partial
 from typing import Any
 
+from segue.hl7v2.ack import ANSWERS
 from segue.hl7v2.groups import REPEATS, groups
 from segue.hl7v2.message import Message, Segment
 from segue.hl7v2.separators import STANDARD
@@ -86,6 +87,8 @@ def apply(
     operator = _operator(run.first(stated.raw(5)), run) if stated and stated.raw(5) else None
     run.found.clear()
     mapped.making = partial(_provenance, mapping.digest, message, run, operator)
+    if event is None and message.type in ANSWERS:
+        return mapped  # it answers a message of ours; who waits for it reads it
     if event is None or event.effect in NO_PATIENT:
         text = "this event has no map; the message is kept as sent"
         mapped.issues.append(Issue("warning", "unsupported-event", "MSH-9", text))

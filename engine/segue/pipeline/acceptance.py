@@ -40,8 +40,10 @@ DEFAULT = FeedPolicy()
 
 def refusal(seen: Peek, policy: FeedPolicy) -> AckError | None:
     """Why a message is not taken; None where it is."""
-    if not seen.readable:
+    if not seen.header:
         return AckError("100", "MSH^1", "No MSH segment was found.")
+    if not seen.readable:
+        return AckError("102", "MSH^1^18", "No character set that is known here fits the text.")
     if policy is DEFAULT:
         return None
     if policy.processing_ids is not None and seen.processing_id not in policy.processing_ids:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from segue.hl7v2.ack import conditions, wants
+from segue.hl7v2.ack import ANSWERS, conditions, wants
 from segue.hl7v2.errors import Hl7Error
 from segue.hl7v2.message import Message
 from segue.hl7v2.parse import parse
@@ -162,8 +162,9 @@ def _map(hub: Hub, entry: InboxEntry, message: Message | Issue) -> Reading:
 
 
 def _reply_to(entry: InboxEntry, feed: FeedRules) -> Reply | None:
-    asked = conditions(peek(entry.raw.body, feed.charset_fallback))
-    if not asked.enhanced or asked.application == "NE":
+    seen = peek(entry.raw.body, feed.charset_fallback)
+    asked = conditions(seen)
+    if not asked.enhanced or asked.application == "NE" or seen.type in ANSWERS:
         return None
     return Reply(feed.replies, asked.application)
 

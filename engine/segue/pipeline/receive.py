@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import structlog
 
-from segue.hl7v2.ack import AckCode, AckError, ack, conditions, wants
+from segue.hl7v2.ack import ANSWERS, AckCode, AckError, ack, conditions, wants
 from segue.hl7v2.peek import Peek, peek
 from segue.model.instants import instant_of
 from segue.model.messages import Envelope, RawMessage
@@ -36,8 +36,6 @@ from segue.store.records import Appended, EntryFilter, NewEntry
 
 Verdict = Literal["A", "E", "R"]
 _ORIGINAL: Mapping[Verdict, AckCode] = {"A": "AA", "E": "AE", "R": "AR"}
-_ANSWERS = frozenset({"ACK", "MCF"})
-"""Message types that answer others; an answer to an answer would have no end."""
 
 LANES = 64
 BATCH = 1000
@@ -287,7 +285,7 @@ class Receiver:
         if wanted:
             # MSH-10 of the answer: as unique as the message, and the same if it is repeated.
             answer = ack(
-                seen if seen.readable else None,
+                seen if seen.header else None,
                 code,
                 control_id=digest[:16],
                 now=stamp,
@@ -356,9 +354,9 @@ def _code(seen: Peek, verdict: Verdict) -> tuple[AckCode, bool]:
     """MSA-1, and whether the sender wants it (MSH-15, MSH-16)."""
     original = _ORIGINAL[verdict]
     if len(seen.header) <= 15:
-        return original, seen.type not in _ANSWERS
+        return original, seen.type not in ANSWERS
     asked = conditions(seen)
-    if not asked.enhanced and seen.type in _ANSWERS:
+    if not asked.enhanced and seen.type in ANSWERS:
         return original, False
     if asked.accept == "NE":
         # Without an accept acknowledgement this is the original mode.

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from segue.hl7v2.errors import NoHeader
 from segue.hl7v2.parse import parse
-from segue.hl7v2.peek import peek
+from segue.hl7v2.peek import Peek, peek
 from tests.unit.hl7v2.samples import ADMIT, shared_messages
 
 
@@ -89,7 +89,17 @@ def test_peek_and_parse_agree_on_the_shared_corpus():
 @given(st.binary(max_size=120))
 def test_no_bytes_at_all_make_it_raise(tail: bytes):
     for raw in (tail, b"MSH" + tail, b"MSH|^~\\&|" + tail, ADMIT.encode() + tail):
-        assert peek(raw).readable == (peek(raw).header != [])
+        seen = peek(raw)
+        assert seen.readable == (seen.header != [] and "charset-unreadable" not in codes(seen))
+
+
+def codes(seen: Peek) -> set[str]:
+    return {issue.code for issue in seen.issues}
+
+
+def test_the_header_of_what_no_character_set_fits_is_enough_to_answer():
+    seen = peek(ADMIT.encode() + b"NTE|1||\x81\xff\r")
+    assert (seen.readable, seen.control_id) == (False, peek(ADMIT.encode()).control_id)
 
 
 def test_what_stands_behind_a_stray_batch_segment_is_not_looked_at():

@@ -7,18 +7,16 @@ its messages are then duplicates and get the same answers.
 """
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import structlog
 
-from segue.hl7v2.ack import batch_ack, read_ack
+from segue.adapters.sources.payload import HEAD, Payloads
+from segue.hl7v2.ack import read_ack
 from segue.hl7v2.batch import split
-from segue.model.instants import Clock, microseconds
-from segue.model.messages import RawMessage
+from segue.model.instants import Clock
 from segue.pipeline.ports import Intake
 
 log = structlog.get_logger(__name__)
@@ -34,7 +32,8 @@ class FolderConfig:
         poll: between two looks. settle: a file must not have changed for so long.
         pattern: names that are read; hidden files never are.
         window: messages that wait for their answer at once.
-        max_bytes: a larger file fails unread.
+        max_bytes: a longer message is answered AR. max_file_bytes: a larger file is
+            answered AR unread.
     """
 
     feed: str
@@ -43,7 +42,8 @@ class FolderConfig:
     settle: timedelta = timedelta(milliseconds=500)
     pattern: str = "*"
     window: int = 1000
-    max_bytes: int = 256 * 1_048_576
+    max_bytes: int = 16 * 1_048_576
+    max_file_bytes: int = 256 * 1_048_576
 
 
 class Folder:
@@ -52,8 +52,7 @@ class Folder:
     def __init__(self, config: FolderConfig, intake: Intake, clock: Clock) -> None:
         """Take the parts; nothing is read before `start`."""
         self.config = config
-        self._intake = intake
-        self._clock = clock
+        self._payloads = Payloads(config.feed, intake, clock, config.max_bytes)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poller: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
@@ -83,11 +82,6 @@ class Folder:
         if self._poller is not None:
             await self._poller
             self._poller = None
-
-    def answered(self, answers: Sequence[tuple[Any, bytes | None]]) -> None:
-        """Take acknowledgements from the writer's thread."""
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(_resolve, answers)
 
     async def _poll(self) -> None:
         while not self._stopping.is_set():
@@ -124,14 +118,17 @@ class Folder:
         return [file for _, file in sorted(ready)]
 
     async def _read(self, file: Path) -> None:
-        if file.stat().st_size > self.config.max_bytes:
+        if file.stat().st_size > self.config.max_file_bytes:
             log.error("file.refused", feed=self.feed, reason="too large")
-            self._file_away(file, b"", accepted=False)
+            with file.open("rb") as handle:
+                head = handle.read(HEAD)
+            self._file_away(file, await self._payloads.refuse(head), accepted=False)
             return
         batch = split(await asyncio.to_thread(file.read_bytes))
         acks: list[bytes] = []
         for start in range(0, len(batch.messages), self.config.window):
-            answers = await self._submit(batch.messages[start : start + self.config.window])
+            window = batch.messages[start : start + self.config.window]
+            answers = await self._payloads.submit(window)
             if None in answers:
                 # The journal failed: the file stays, and is read again.
                 log.warning("file.kept", feed=self.feed)
@@ -140,20 +137,8 @@ class Folder:
         for issue in batch.issues:
             log.warning("file.doubtful", feed=self.feed, code=issue.code)
         accepted = bool(acks) and all(read_ack(ack).code in _ACCEPTED for ack in acks)
-        now = self._clock().strftime("%Y%m%d%H%M%S+0000")
-        answer = batch_ack(batch, acks, now=now) if batch.enclosed else b"".join(acks)
-        self._file_away(file, answer, accepted=accepted)
+        self._file_away(file, self._payloads.whole(batch, acks), accepted=accepted)
         log.info("file.received", feed=self.feed, messages=len(acks), accepted=accepted)
-
-    async def _submit(self, bodies: Sequence[bytes]) -> list[bytes | None]:
-        assert self._loop is not None
-        received = microseconds(self._clock())
-        pending: list[asyncio.Future[bytes | None]] = []
-        for body in bodies:
-            future: asyncio.Future[bytes | None] = self._loop.create_future()
-            pending.append(future)
-            self._intake.submit(RawMessage(body, self.feed, received), self, future)
-        return list(await asyncio.gather(*pending))
 
     def _file_away(self, file: Path, acks: bytes, *, accepted: bool) -> None:
         """Write the answers, then move the file: a crash in between repeats both."""
@@ -165,9 +150,3 @@ class Folder:
         target.with_name(target.name + ".ack").write_bytes(acks)
         file.rename(target)
         self._sizes.pop(file.name, None)
-
-
-def _resolve(answers: Sequence[tuple["asyncio.Future[bytes | None]", bytes | None]]) -> None:
-    for future, ack in answers:
-        if not future.done():
-            future.set_result(ack)

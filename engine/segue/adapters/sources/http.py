@@ -4,14 +4,11 @@ The API mounts `HttpIntake.handle_er7`. The answer comes after the message is du
 body with several messages (a batch) gets as many acknowledgements, in order.
 """
 
-import asyncio
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Mapping
 
-from segue.hl7v2.ack import batch_ack
+from segue.adapters.sources.payload import Payloads
 from segue.hl7v2.batch import split
-from segue.model.instants import Clock, microseconds
-from segue.model.messages import RawMessage
+from segue.model.instants import Clock
 from segue.pipeline.ports import Intake
 from segue.pipeline.receive import NotDurable
 
@@ -23,26 +20,15 @@ class UnknownFeedError(LookupError):
 class HttpIntake:
     """The source kind `http`: all its feeds, in one event loop."""
 
-    def __init__(
-        self,
-        feeds: Collection[str],
-        intake: Intake,
-        clock: Clock,
-        max_bytes: int = 16 * 1_048_576,
-    ) -> None:
+    def __init__(self, feeds: Mapping[str, int], intake: Intake, clock: Clock) -> None:
         """Take the parts.
 
         Args:
-            feeds: names of the feeds of kind `http`.
+            feeds: the feeds of kind `http`, each with the bytes of its longest message.
             intake: the way into the journal.
             clock: stamps arrivals.
-            max_bytes: longer messages are answered AR.
         """
-        self.feeds = frozenset(feeds)
-        self._intake = intake
-        self._clock = clock
-        self._max_bytes = max_bytes
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._feeds = {name: Payloads(name, intake, clock, limit) for name, limit in feeds.items()}
 
     async def handle_er7(self, body: bytes, feed: str) -> bytes:
         """Make the messages of a request durable and return their acknowledgements.
@@ -51,36 +37,12 @@ class HttpIntake:
             UnknownFeedError: there is no such feed.
             NotDurable: the journal failed; the client must send again (503).
         """
-        if feed not in self.feeds:
+        payloads = self._feeds.get(feed)
+        if payloads is None:
             raise UnknownFeedError(f"{feed}: no feed of kind http has this name")
-        self._loop = asyncio.get_running_loop()
-        received = microseconds(self._clock())
-        pending: list[asyncio.Future[bytes | None]] = []
         batch = split(body)
-        for message in batch.messages or [body]:
-            future: asyncio.Future[bytes | None] = self._loop.create_future()
-            pending.append(future)
-            if len(message) > self._max_bytes:
-                raw = RawMessage(message[:1024], feed, received)
-                reason = f"The message is longer than {self._max_bytes} bytes."
-                self._intake.reject(raw, reason, self, future)
-            else:
-                self._intake.submit(RawMessage(message, feed, received), self, future)
-        answers = await asyncio.gather(*pending)
+        answers = await payloads.submit(batch.messages or [body])
         acks = [answer for answer in answers if answer is not None]
         if len(acks) < len(answers):
             raise NotDurable("The message could not be stored. Send it again.")
-        if batch.enclosed and batch.messages:
-            return batch_ack(batch, acks, now=self._clock().strftime("%Y%m%d%H%M%S+0000"))
-        return b"".join(acks)
-
-    def answered(self, answers: Sequence[tuple[Any, bytes | None]]) -> None:
-        """Take acknowledgements from the writer's thread."""
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(_resolve, answers)
-
-
-def _resolve(answers: Sequence[tuple["asyncio.Future[bytes | None]", bytes | None]]) -> None:
-    for future, ack in answers:
-        if not future.done():
-            future.set_result(ack)
+        return payloads.whole(batch, acks)
