@@ -1,7 +1,8 @@
 """What a server must do to claim another's CapabilityStatement, as compact facts.
 
 Writes `definitions/claims.json`: canonical URL to resource type to what is marked SHALL:
-interactions, search parameters, and operations.
+interactions, search parameters, and operations; and under `*` the security that the guide's
+pages ask for.
 
     python tools/generate_claims.py ../shared/data/definitions/us_core_610.tgz
 """
@@ -15,6 +16,7 @@ from tools.generate_definitions import resources
 
 FACTS = Path(__file__).resolve().parents[1] / "fhir_profiles" / "definitions"
 _EXPECTATION = "/capabilitystatement-expectation"
+_SECURITY = {"*": {"security": ["SMART-on-FHIR"]}}
 _COMBINATION = "/capabilitystatement-search-parameter-combination"
 
 
@@ -45,7 +47,8 @@ def required(resource: dict[str, Any]) -> dict[str, list[str]]:
 def main(packages: list[Path]) -> None:
     """Write the file."""
     claims = {
-        one["url"]: {
+        one["url"]: _SECURITY
+        | {
             resource["type"]: needed
             for resource in one["rest"][0]["resource"]
             if (needed := required(resource))

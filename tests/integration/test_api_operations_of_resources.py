@@ -132,7 +132,7 @@ def test_everything_since_an_instant_is_what_was_written_then(anywhere: Api) -> 
         ("Patient/{}/$everything?_since=yesterday", 400),
         ("Patient/{}/$everything?_count=few", 400),
         ("Patient/{}/$everything?_type=Quux", 400),
-        ("Patient/{}/$everything?start=2026", 400),
+        ("Patient/{}/$everything?begin=2026", 400),
         ("Task/1/$everything", 404),
     ],
 )
@@ -188,3 +188,90 @@ def test_meta_is_added_and_taken_away(api: Api) -> None:
     assert other.status_code == 403
     assert api.call("POST", f"{path}/$meta-add").status_code == 400
     assert api.call("GET", f"{path}/$meta-add").status_code == 405
+
+
+def test_everything_of_a_time_is_the_care_of_it_and_what_has_no_time(anywhere: Api) -> None:
+    api = anywhere
+    id_ = primed(api)
+    whole = keys(api.get(f"Patient/{id_}/$everything"), "match")
+    before = keys(api.get(f"Patient/{id_}/$everything?end=2020-12-31"), "match")
+    during = keys(api.get(f"Patient/{id_}/$everything?start=2026-07-01&end=2026-07-31"), "match")
+    assert {"Patient"} <= {one.partition("/")[0] for one in before}
+    assert not any(one.startswith(("Encounter/", "Task/", "EpisodeOfCare/")) for one in before)
+    assert set(before) < set(during) <= set(whole)
+    assert any(one.startswith("Encounter/") for one in during)
+    paged, path = [], f"Patient/{id_}/$everything?start=2026-07-01&end=2026-07-31&_count=5"
+    while path:
+        bundle = api.get(path)
+        paged += keys(bundle, "match")
+        links = {link["relation"]: link["url"] for link in bundle["link"]}
+        path = links.get("next", "").partition("/fhir/")[2]
+    assert sorted(paged) == sorted(during)
+    assert api.call("GET", f"/fhir/Patient/{id_}/$everything?start=soon").status_code == 400
+
+
+LOINC = "http://loinc.org"
+
+
+def document(api: Api, patient: str, code: str, day: str, **more: Any) -> str:
+    sent = {
+        "resourceType": "DocumentReference",
+        "status": "current",
+        "type": {"coding": [{"system": LOINC, "code": code}]},
+        "subject": {"reference": f"Patient/{patient}"},
+        "date": "2026-07-04T10:00:00Z",
+        "context": {"period": {"start": day, "end": day}},
+        "content": [{"attachment": {"contentType": "text/plain", "data": "dGV4dA=="}}],
+    }
+    sent = {name: value for name, value in {**sent, **more}.items() if value}
+    answer = api.call("POST", "/fhir/DocumentReference", sent)
+    assert answer.status_code == 201, answer.text
+    return f"DocumentReference/{answer.json()['id']}"
+
+
+def test_the_documents_of_a_patient_are_found_by_type_and_time_of_care(anywhere: Api) -> None:
+    api = anywhere
+    patient, other = (
+        api.call("POST", "/fhir/Patient", {"resourceType": "Patient"}).json()["id"] for _ in "ab"
+    )
+    old = document(api, patient, "34133-9", "2025-03-01", status="superseded")
+    ccd = document(api, patient, "34133-9", "2026-03-01")
+    note = document(api, patient, "11506-3", "2026-05-01")
+    document(api, patient, "11506-3", "2026-05-01", status="entered-in-error")
+    loose = document(api, patient, "18842-5", "2026-05-01", context={})
+    document(api, other, "34133-9", "2026-03-01")
+
+    def found(query: str) -> set[str]:
+        bundle = api.get(f"DocumentReference/$docref?patient={patient}{query}")
+        assert bundle["type"] == "searchset"
+        assert bundle["total"] == len(keys(bundle))
+        return set(keys(bundle))
+
+    assert found("") == {ccd, note, loose}
+    assert found("&start=2026-01-01") == {ccd, note, loose}
+    assert found("&start=2025-01-01&end=2025-12-31") == {old}
+    assert found("&end=2026-04-01T00:00:00Z") == {old, ccd}
+    assert found(f"&type={LOINC}|34133-9") == {ccd}
+    assert found("&type=11506-3&type=18842-5") == {note, loose}
+    assert found("&on-demand=true") == set()
+    assert found("&on-demand=false&profile=urn:none") == set()
+    asked = {
+        "resourceType": "Parameters",
+        "parameter": [
+            {"name": "patient", "valueId": patient},
+            {"name": "type", "valueCoding": {"system": LOINC, "code": "34133-9"}},
+            {"name": "on-demand", "valueBoolean": False},
+        ],
+    }
+    answer = api.call("POST", "/fhir/DocumentReference/$docref", asked)
+    assert set(keys(answer.json())) == {ccd}
+    assert "entry" not in api.get("DocumentReference/$docref?patient=nobody")
+
+
+@pytest.mark.parametrize(
+    "query", ["", "patient=x&on-demand=perhaps", "patient=x&start=today", "patient=x&what=1"]
+)
+def test_documents_that_are_asked_for_wrongly_are_refused(api: Api, query: str) -> None:
+    answer = api.call("GET", f"/fhir/DocumentReference/$docref?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["resourceType"] == "OperationOutcome"

@@ -422,6 +422,20 @@ def test_a_history_is_newest_first_and_pages(api: Api) -> None:
     assert seen == ["5", "4", "3", "2", "1"]
 
 
+def test_a_version_after_a_deletion_was_created(api: Api) -> None:
+    path = "/fhir/Communication/again"
+    sent = {"resourceType": "Communication", "id": "again", "status": "completed"}
+    assert [api.call("PUT", path, sent).status_code for _ in "ab"] == [201, 200]
+    assert api.call("DELETE", path).status_code == 204
+    assert api.call("PUT", path, sent).status_code == 201
+    api.call("PUT", path, sent | {"status": "entered-in-error"})
+    entries = api.get("Communication/again/_history")["entry"]
+    assert [(one["request"]["method"], one["response"]["status"][:3]) for one in entries] == [
+        ("PUT", "200"), ("PUT", "201"), ("DELETE", "204"), ("POST", "201")]  # fmt: skip
+    whole = {one["response"]["status"] for one in api.get("Communication/_history")["entry"]}
+    assert whole == {"200 OK", "201 Created", "204 No Content"}
+
+
 def test_a_type_has_a_history_and_so_has_the_whole_store(api: Api) -> None:
     first = create(api).json()["id"]
     second = create(api).json()["id"]

@@ -2,6 +2,7 @@
 
 from segue.api.operations import Operation, Operations
 from segue.api.operations_apply import apply_activity_definition, apply_plan_definition
+from segue.api.operations_documents import docref
 from segue.api.operations_everything import everything
 from segue.api.operations_match import match
 from segue.api.operations_message import process_message
@@ -18,7 +19,15 @@ OFFERED: tuple[Operation, ...] = (
         frozenset({"instance"}),
         everything,
         types=frozenset({"Patient"}),
-        documentation="All of a person, and what it refers to: _since, _type, _count.",
+        documentation="All of a person, and what it refers to: start, end, _since, _type, _count.",
+    ),
+    Operation(
+        "docref",
+        "http://hl7.org/fhir/us/core/OperationDefinition/docref",
+        frozenset({"type"}),
+        docref,
+        types=frozenset({"DocumentReference"}),
+        documentation="The documents of a patient, of any type; none is made on demand.",
     ),
     Operation(
         "apply",

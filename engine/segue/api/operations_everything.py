@@ -11,6 +11,7 @@ from segue.api import read
 from segue.api.exchange import body_of
 from segue.api.operations import Invocation
 from segue.fhir import canonical
+from segue.fhir.care_dates import Span, span, within
 from segue.fhir.outcomes import fhir_error
 from segue.fhir.references import parse_reference, walk_references
 from segue.model.identity import ResourceKey
@@ -22,7 +23,8 @@ MOST = 1_000
 """Resources of the person on a page, unless `_count` asks for fewer."""
 
 _HOPS = 4
-_KNOWN = frozenset({"_since", "_type", "_count", "_after", "_format", "_pretty"})
+_USED = frozenset({"start", "end", "_since", "_type", "_count"})
+_KNOWN = _USED | {"_after", "_format", "_pretty"}
 
 
 def everything(asked: Invocation) -> str:
@@ -30,7 +32,8 @@ def everything(asked: Invocation) -> str:
 
     A person who was merged is one: all Patients and all that was said of each. What is
     nobody's (Practitioner, Organization, Location and the like) is included with the page
-    that refers to it; what is somebody else's never is.
+    that refers to it; what is somebody else's never is. With `start` or `end` it is care of that
+    time, and what has no time; the total is not known then.
 
     Raises:
         FhirError: 400, 404, 410.
@@ -44,6 +47,7 @@ def everything(asked: Invocation) -> str:
     if unknown:
         text = f"_type: there is no resource type {unknown[0]!r}"
         raise fhir_error("incorrect", "value", text, "_type")
+    time = span(asked.text("start"), asked.text("end"))
     limit = min(read.number({"_count": str(count)}, "_count") or MOST, MOST) if count else MOST
     after = read.number(dict(asked.query), "_after") or 0
     with asked.hub.store.read() as reader:
@@ -52,25 +56,32 @@ def everything(asked: Invocation) -> str:
         page = reader.owned(
             owners, types, since=read.instant(since, "_since"), after=after, limit=limit
         )
-        sources: Iterable[StoredVersion] = page.items
+        items = _of(page.items, time)
+        sources: Iterable[StoredVersion] = items
         if types and not after:
             # A type that is nobody's is found only through what refers to it.
-            sources = reader.owned(owners, limit=MOST).items
+            sources = _of(reader.owned(owners, limit=MOST).items, time)
         included = _referred(reader, sources, types) if not types or not after else []
     place = f"{asked.root}/Patient/{quote(asked.id)}/$everything"
-    used = [(name, value) for name, value in asked.query if name in ("_since", "_type", "_count")]
+    used = [(name, value) for name, value in asked.query if name in _USED]
     links = [{"relation": "self", "url": _url(place, used)}]
     if page.next is not None:
         following = [*used, ("_after", str(page.next))]
         links.append({"relation": "next", "url": _url(place, following)})
-    head = canonical.dumps(
-        {"resourceType": "Bundle", "type": "searchset", "total": page.total, "link": links}
-    )
+    total = {"total": page.total} if time is None else {}
+    head = canonical.dumps({"resourceType": "Bundle", "type": "searchset", **total, "link": links})
     entries = [
-        *(_entry(asked.root, one, "match") for one in page.items),
+        *(_entry(asked.root, one, "match") for one in items),
         *(_entry(asked.root, one, "include") for one in included),
     ]
     return f'{head[:-1]},"entry":[{",".join(entries)}]}}' if entries else head
+
+
+def _of(found: list[StoredVersion], time: Span | None) -> list[StoredVersion]:
+    """What of it is about care of a time."""
+    if time is None:
+        return found
+    return [one for one in found if within(canonical.loads(one.body or "{}"), time)]
 
 
 def _referred(

@@ -138,15 +138,20 @@ def history(
         links.append(("next", _url(place, [*used, ("_before", str(page.next))])))
     items = page.items if limit else []
     view = Subset.of(asked.items())
+    revived = reader.revived((one.pk, one.version) for one in items)
     return bundles.history(
-        (_entry(root, stored, view, definitions) for stored in items),
+        (_entry(root, one, view, definitions, revived) for one in items),
         total=page.total,
         links=links,
     )
 
 
 def _entry(
-    root: str, stored: StoredVersion, view: Subset | None, definitions: Definitions
+    root: str,
+    stored: StoredVersion,
+    view: Subset | None,
+    definitions: Definitions,
+    revived: set[tuple[int, int]],
 ) -> dict[str, Any]:
     resource = None if stored.body is None else loads(body_of(stored))
     if view is not None and resource is not None:
@@ -157,6 +162,7 @@ def _entry(
         stored.version,
         rfc3339_us(stored.at),
         resource,
+        revived=(stored.pk, stored.version) in revived,
     )
 
 

@@ -236,14 +236,21 @@ def history_entry(
     version: int,
     last_modified: str,
     resource: dict[str, Any] | None,
+    *,
+    revived: bool = False,
 ) -> dict[str, Any]:
-    """One version; without a resource it is a deletion (bdl-3, bdl-4)."""
+    """One version; without a resource it is a deletion (bdl-3, bdl-4).
+
+    Args:
+        revived: the version before was a deletion.
+    """
     entry: dict[str, Any] = {"fullUrl": full_url}
     if resource is None:
         method, status = "DELETE", "204 No Content"
     else:
         entry["resource"] = resource
-        method, status = ("POST", "201 Created") if version == 1 else ("PUT", "200 OK")
+        method = "POST" if version == 1 else "PUT"
+        status = "201 Created" if version == 1 or revived else "200 OK"
     url = key.type if method == "POST" else key.reference
     entry["request"] = {"method": method, "url": url}
     entry["response"] = {

@@ -28,7 +28,10 @@ INTERACTIONS = (
 
 
 Claim = Mapping[str, Mapping[str, list[str]]]
-"""Type to `interaction`, `search` and `operation`: the names that are required."""
+"""Type to `interaction`, `search` and `operation`: the names that are required.
+
+For `*` the codes of `rest.security.service`.
+"""
 
 
 class Offered(Protocol):
@@ -57,6 +60,7 @@ def capability_statement(
     date: str,
     base_url: str,
     secured: bool = False,
+    services: Iterable[str] = (),
     interactions: Iterable[str] = INTERACTIONS,
     system: Iterable[str] = ("transaction", "batch", "history-system"),
     operations: Iterable[Offered] = (),
@@ -71,6 +75,7 @@ def capability_statement(
         date: FHIR dateTime since when this statement holds.
         base_url: where the server answers.
         secured: whether requests need a bearer token.
+        services: codes of http://terminology.hl7.org/CodeSystem/restful-security-service.
         interactions: what is offered for each type.
         system: what is offered for all types together.
         operations: what is offered as `$name`.
@@ -81,6 +86,8 @@ def capability_statement(
     rest: dict[str, Any] = {"mode": "server"}
     if secured:
         rest["security"] = {"description": "Bearer token in the Authorization header"}
+        if codings := [{"system": _SECURITY, "code": code} for code in services]:
+            rest["security"]["service"] = [{"coding": [one]} for one in codings]
     offered = tuple(interactions)
     named = tuple(operations)
     held = profiles or {}
@@ -127,16 +134,20 @@ def claims() -> dict[str, Claim]:
     return found
 
 
+_SECURITY = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 _LISTS = {
     "interaction": ("interaction", "code"),
     "search": ("searchParam", "name"),
     "operation": ("operation", "name"),
+    "security": ("security", "code"),
 }
 
 
 def _fulfilled(claim: Claim, rest: Mapping[str, Any]) -> bool:
     """Whether all that a statement requires is among what is offered."""
     offered = {one["type"]: one for one in rest["resource"]}
+    services = rest.get("security", {}).get("service", ())
+    offered["*"] = {"security": [code for one in services for code in one["coding"]]}
     for type_, kinds in claim.items():
         for kind, needed in kinds.items():
             listed, name = _LISTS[kind]

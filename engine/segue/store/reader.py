@@ -378,6 +378,17 @@ class Reader:
             following = last[6] << ORDINAL_BITS | last[7] & _ORDINALS
         return Page(items, following, total[0] if total else 0)
 
+    def revived(self, versions: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
+        """Those of the versions (pk, number) that came after a deletion."""
+        before = [(pk, number - 1) for pk, number in versions if number > 1]
+        if not before:
+            return set()
+        where, params = self.session.among(("resource", "version"), before)
+        rows = self.session.rows(
+            f"SELECT resource, version FROM version WHERE body IS NULL AND {where}", params
+        )
+        return {(pk, number + 1) for pk, number in rows}
+
     def changes(self, after: int, limit: int = 500) -> list[Change]:
         """What was committed after a position, in commit order, whole commits only.
 

@@ -38,14 +38,18 @@ def test_what_is_marked_shall_is_known() -> None:
 
 
 def test_a_statement_is_instantiated_where_all_that_it_requires_is_offered() -> None:
-    assert statement(Named("docref", "DocumentReference"))["instantiates"] == [US_CORE]
+    made = statement(Named("docref", "DocumentReference"), secured=True, services=["SMART-on-FHIR"])
+    assert made["instantiates"] == [US_CORE]
 
 
 def test_a_statement_is_not_instantiated_where_something_is_missing() -> None:
     assert "instantiates" not in statement()
     assert "instantiates" not in statement(Named("docref", "Patient"))
     docref = Named("docref", "DocumentReference")
-    assert "instantiates" not in statement(docref, interactions=("search-type",))
+    smart: dict[str, Any] = {"secured": True, "services": ["SMART-on-FHIR"]}
+    assert "instantiates" not in statement(docref, interactions=("search-type",), **smart)
+    assert "instantiates" not in statement(docref, secured=True, services=["Basic"])
+    assert "instantiates" not in statement(docref)
 
 
 def test_profiles_are_named_where_writes_are_held_to_them() -> None:
