@@ -50,6 +50,7 @@ SHEETS = (
     Sheet("NameType", "HL70200_NameUse", "code"),
     Sheet("TelecommunicationUseCode", "HL70201_ContactUse", "code"),
     Sheet("TelecommunicationEquipmentType", "HL70202_ContactSystem", "code"),
+    Sheet("BedStatus", "HL70116_BedStatus", "Coding", displays=True),
     Sheet("IdentifierType", "HL70203_IdentifierType", "code"),
     Sheet("EncounterPriority", "HL70217_Priority", "CodeableConcept", displays=True),
     Sheet("ProviderRole", "HL70443_ParticipationType", "CodeableConcept"),

@@ -104,6 +104,62 @@ def test_an_unknown_event_is_kept_with_a_warning(code: str, tmp_path: Path) -> N
     assert "unsupported-event" in issues
 
 
+def bed(hour: int, state: str, number: str) -> str:
+    return (
+        rf"MSH|^~\&|ADT|HOSPA|HUB|HIE|20260706{hour:02}0000||ADT^A20|{number}|P|2.5.1"
+        f"\rEVN|A20|20260706{hour:02}0000\rNPU|4W^401^A^HOSPA|{state}\r"
+    )
+
+
+def place(hour: int, event: str, state: str = "", patient: int = 1) -> str:
+    header = rf"MSH|^~\&|ADT|HOSPA|HUB|HIE|20260706{hour:02}0000||ADT^{event}|{event}{hour}|P|2.5.1"
+    pv1 = ["PV1", "1", "I", "4W^401^A^HOSPA", *[""] * 15, f"V{patient}^^^HOSPA^VN"]
+    pv1 += [*[""] * 20, state]
+    return (
+        f"{header}\rEVN|{event}|20260706{hour:02}0000\rPID|1||{patient}^^^HOSPA^MR||DOE^JANE"
+        f"\r{'|'.join(pv1)}\r"
+    )
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 3, 0, 2), (2, 0, 3, 1)])
+@pytest.mark.parametrize("together", [True, False])
+def test_the_state_of_a_bed_is_the_last_that_was_said_of_it(
+    order: tuple[int, ...], together: bool, tmp_path: Path
+) -> None:
+    messages = [bed(8, "H", "1"), place(9, "A01"), bed(10, "K^Dirty", "3"), place(11, "A08")]
+    with hub(tmp_path) as bench:
+        if together:
+            bench.process(*(messages[n] for n in order))
+        else:
+            for n in order:
+                bench.process(messages[n])
+        (found,) = bench.resources("Location")
+        assert found["operationalStatus"]["code"] == "K"
+        (said,) = found["operationalStatus"]["extension"]
+        assert said["valueInstant"] == "2026-07-06T14:00:00.000000Z"
+        assert found["name"] == "4W 401 A"
+        assert bench.exceptions() == {}
+        version = bench.versions()
+        bench.process(place(12, "A08"))
+        assert bench.resources("Location") == [found]
+        bench.process(place(13, "A08", "O"))
+        (found,) = bench.resources("Location")
+        assert found["operationalStatus"]["code"] == "O"
+        assert bench.versions() > version
+    with hub(tmp_path) as bench:  # another process, that knows nothing of the place yet
+        bench.process(place(14, "A01", patient=2))
+        assert bench.resources("Location") == [found]
+
+
+def test_a_bed_status_without_a_bed_is_kept_with_a_warning(tmp_path: Path) -> None:
+    with hub(tmp_path) as bench:
+        bench.process(bed(8, "H", "1").replace("4W^401^A^HOSPA", ""))
+        ((state, issues),) = bench.exceptions().values()
+        assert state == "processed"
+        assert "no-bed" in issues
+        assert bench.resources("Location") == []
+
+
 def test_every_shared_file_goes_through_a_hub(shared_data: Path, tmp_path: Path) -> None:
     """None raises, and what could not be used says why."""
     bench = make_hub(tmp_path)

@@ -235,6 +235,8 @@ SAID_OF_VISITS: tuple[dict[str, Any], ...] = (
     {"serviceType": {"text": "MED"}},
     {"serviceType": None, "priority": {"text": "E"}},
     {"type#4": [{"text": "E"}], "identifier": None},
+    {"location#temporary": place("XR^1")},
+    {"location#prior-temporary": place("XR^1"), "location#temporary": place("OR^2")},
 )
 CODES = ((), ("I50.23",), ("E11.9", "J18.9"))
 COMMON = ("A02", "A08", "A08", "A03", "A13", "A12", "A06", "A02", "A54", "A21", "A22", "A11")

@@ -25,6 +25,11 @@ INPATIENT = frozenset({"IMP", "ACUTE", "NONAC", "OBSENC"})
 PLANNED_CLASS = "PRENC"
 PENDING_PLACE = "location#pending"
 """Path of PV1-42, the place of a transfer that an A15 announces."""
+TEMPORARY_PLACE = "location#temporary"
+"""Track of PV1-11: held beside the assigned place until the next movement, if that does
+not name it again."""
+PRIOR_TEMPORARY_PLACE = "location#prior-temporary"
+"""Path of PV1-43, the temporary place that the patient has left."""
 
 AFTER_DISCHARGE = "event-after-discharge"
 """Warning: who is discharged is moved no more."""
@@ -41,6 +46,7 @@ PLAIN, MOVEMENT, DISCHARGE, COMPUTED = range(4)
 Shadow = tuple[Any, int]
 """A struck value and the µs at which its cancel was recorded."""
 
+_NO_TRACKS = frozenset({PENDING_PLACE, PRIOR_TEMPORARY_PLACE})
 _COMPUTED = frozenset({"status", "period", "statusHistory", "classHistory", "subject"})
 _DISCHARGE_FIELDS = ("hospitalization.dischargeDisposition", "hospitalization.destination")
 _kinds: dict[str, int] = {}
@@ -71,7 +77,7 @@ def stated(fact: Fact) -> list[tuple[str, Any]]:
     if not fact.stay or fact.stay[0].type != "Encounter":
         return values
     for path, value in fact.stay[0].elements.items():
-        if kind_of(path) != MOVEMENT or path == PENDING_PLACE:
+        if kind_of(path) != MOVEMENT or path in _NO_TRACKS:
             continue
         if path == "class":
             if value and fact.details.get("class") != "N":
@@ -110,6 +116,8 @@ def move(state: VisitState, fact: Fact, shadows: dict[str, Shadow] | None = None
             state.pending = fact.stay[0].elements.get(PENDING_PLACE) or state.pending
     elif state.pending and (effect == "transfer" or after == "finished"):
         state.pending = []
+    if not frozen and fact.stay:
+        _leave_temporary(state, fact, moves=effect in HARD)
     at = when(state, fact, effect)
     opens = before in ("", "planned") and after != "planned"
     for track, value in stated(fact):
@@ -141,6 +149,21 @@ def move(state: VisitState, fact: Fact, shadows: dict[str, Shadow] | None = None
         state.status = after
     elif effect == "discharge" and after == "finished":
         _notice(state, "discharge", fact)
+
+
+def _leave_temporary(state: VisitState, fact: Fact, *, moves: bool) -> None:
+    """End the temporary place: by a movement that does not name it, or by PV1-43."""
+    said = fact.stay[0].elements
+    runs = state.tracks.get(TEMPORARY_PLACE)
+    left = [_bare(item) for item in said.get(PRIOR_TEMPORARY_PLACE) or ()]
+    if runs and runs[-1][2] is None and TEMPORARY_PLACE not in said:
+        value, start, _ = runs[-1]
+        if moves or value == left:
+            runs[-1] = (value, start, fact.occurred)
+    if left and not (runs and any(run[0] == left for run in runs)):
+        # Nobody told of it at the time: it ends here, and its start is not known.
+        runs = state.tracks.setdefault(TEMPORARY_PLACE, [])
+        runs.insert(len(runs) - (bool(runs) and runs[-1][2] is None), (left, None, fact.occurred))
 
 
 def _refused(status: str, effect: str) -> str | None:

@@ -21,7 +21,7 @@ from segue.mapping.tables import Tools
 from segue.mapping.texts import join_texts
 from segue.mapping.times import EventTimes
 from segue.mapping.values import Memo, NoMemo, Run
-from segue.mapping.walk import walk
+from segue.mapping.walk import places, walk
 from segue.model.events import EVENTS, MOVEMENT_UPDATE, Event
 from segue.model.facts import Fact, Fragment
 from segue.model.issues import Issue
@@ -89,7 +89,7 @@ def apply(
     mapped.making = partial(_provenance, mapping.digest, message, run, operator)
     if event is None and message.type in ANSWERS:
         return mapped  # it answers a message of ours; who waits for it reads it
-    if event is None or event.effect in NO_PATIENT:
+    if event is None:
         text = "this event has no map; the message is kept as sent"
         mapped.issues.append(Issue("warning", "unsupported-event", "MSH-9", text))
         return mapped
@@ -108,7 +108,14 @@ def apply(
             fields = segment.fields
             for n, raw in unread(fields, range(len(fields)), reads):
                 unmapped[f"{segment.name}-{n}"] = raw
-    for ordinal, (pid, body) in enumerate(_patients(message)):
+    if event.effect in NO_PATIENT:
+        segments = [segment for segment in message.segments if segment.name not in HEADERS]
+        places(plan, run, segments, unmapped, trace=mapped.trace)
+        if not directory:
+            text = "no bed is named; the message is kept as sent"
+            run.report("warning", "no-bed", "NPU-1", text)
+        mapped.recorded = times.recorded
+    for ordinal, (pid, body) in enumerate(_patients(message) if mapped.recorded is None else ()):
         told = event.code in NOTES
         segments = join_texts(body, every=message.type == "MDM") if told else body
         fact = _fact(mapping, event, pid, segments, run, times, headers)

@@ -282,5 +282,7 @@ def resource_id(program: Program, run: Run, key: str) -> str:
     """The id of what a program makes: type, owner and key."""
     if program.within == "none":
         return stable_id(program.type, key)
+    if program.within == "site":
+        return stable_id(program.type, run.site.name, key)
     owner = (run.visit or run.identity) if program.within == "visit" else run.identity
     return stable_id(program.type, owner, key)

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 from segue.model.facts import Fact, Fragment
+from segue.model.instants import Moment
 from segue.model.issues import Issue
 
 PART2 = "42CFRPart2"
@@ -107,6 +108,7 @@ class Mapped:
             never in lists or logs.
         wanted: codes that a person must add.
         mapping: digest of the mapping set.
+        recorded: when it was said, of what speaks of no patient (A20).
         making: gives `provenance`.
         trace: only when asked for.
     """
@@ -117,6 +119,7 @@ class Mapped:
     verbatim: dict[str, str] = field(default_factory=dict)
     wanted: list[Wanted] = field(default_factory=list)
     mapping: str = ""
+    recorded: Moment | None = None
     making: Callable[[], dict[str, Any]] = field(default=dict, compare=False, repr=False)
     trace: list[Step] | None = None
 

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 from segue.hl7v2.message import NULL
+from segue.mapping.directory import location, place_key
 from segue.mapping.source import did_you_mean
 from segue.mapping.tables import Tools, system_uri
 from segue.mapping.values import Run
@@ -189,11 +190,16 @@ def _key_part(text: str, own: str, tools: Tools) -> KeyReader:
     kind = kind.strip()
     if kind in ("", "name"):
         return _text_part([text_reader(path, own) for path in paths], upper=kind == "name")
-    if kind not in ("CX", "CWE"):
-        known = did_you_mean(kind, ("name", "CX", "CWE"))
+    if kind not in ("CX", "CWE", "PL"):
+        known = did_you_mean(kind, ("name", "CX", "CWE", "PL"))
         raise CompileError(f"key {text}: no kind '{kind}'.{known}")
     read = first_of(paths, own)
     uri = system_uri(tools)
+    place = location(tools)
+
+    def placed(here: Fields, run: Run) -> str:
+        raw = run.first(read(here, run))
+        return place_key(raw, run) if raw and place(raw, run) else ""
 
     def identifier(here: Fields, run: Run) -> str:
         raw = read(here, run)
@@ -218,7 +224,7 @@ def _key_part(text: str, own: str, tools: Tools) -> KeyReader:
             run.remember(place, known)
         return str(known)
 
-    return identifier if kind == "CX" else code
+    return {"CX": identifier, "CWE": code, "PL": placed}[kind]
 
 
 def _text_part(readers: list[FieldReader], upper: bool) -> KeyReader:

@@ -14,8 +14,8 @@ Gives = Literal["code", "Coding", "CodeableConcept"]
 
 UNKNOWN: tuple[Unknown, ...] = ("omit", "keep", "default", "task")
 GIVES: tuple[Gives, ...] = ("code", "Coding", "CodeableConcept")
-SCOPES = ("person", "visit")
-WITHIN = ("patient", "visit", "none")
+SCOPES = ("person", "visit", "directory")
+WITHIN = ("patient", "visit", "site", "none")
 
 FIELD = r"[A-Z][A-Z0-9]{2}-[1-9][0-9]*(\.[1-9][0-9]*){0,2}"
 
@@ -55,7 +55,7 @@ MAP_KEYS: dict[str, dict[str, Any]] = {
     "key": _described(
         {"anyOf": [_TEXTS, {"type": "array", "items": _TEXTS}]},
         "What identifies the resource; alternatives are lists. `DG1-3 as CWE` is system and code, "
-        "`=team` a word: there is one.",
+        "`NPU-1 as PL` a place, `=team` a word: there is one.",
     ),
     "within": _described({"enum": list(WITHIN)}, "What the key is relative to."),
     "scope": _described({"enum": list(SCOPES)}, "Whose the resource is."),

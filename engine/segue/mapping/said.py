@@ -130,6 +130,8 @@ class Hearing:
     def _through(self, program: Program, populated: list[int], parts: list[Part]) -> None:
         run = self.run
         name, kind = program.map.name, program.type
+        if program.scope == "directory" and program.readers.keys().isdisjoint(populated):
+            return
         key = program.key(run.fields, run) if program.key is not None else ""
         if program.singleton or program.joins:
             if program.joins and program.joins not in self.standing:
@@ -149,6 +151,13 @@ class Hearing:
                 self._incomplete(program, "identifying field")
             return
         place = (kind, resource_id(program, run, key))
+        if program.scope == "directory":
+            told = self._fill(program, populated, place)
+            named = run.directory.get(place[1])
+            elements = {**program.defaults, **(named.elements if named else {}), **told}
+            said = {name: value for name, value in elements.items() if value is not None}
+            run.directory[place[1]] = Fragment(*place, "directory", said)
+            return
         run.made[name] = reference = f"{kind}/{place[1]}"
         told = self._fill(program, populated, place)
         if not told:

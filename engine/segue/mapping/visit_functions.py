@@ -10,6 +10,9 @@ from segue.mapping.values import Run
 
 PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 
+PLACE_CLASS = "http://hl7.org/fhir/StructureDefinition/subject-locationClassification"
+PLACE_CLASS_SYSTEM = "http://hl7.org/fhir/subject-locationClassification"
+
 
 def participant(tools: Tools, *, type: str, display: str | None = None) -> Convert:  # noqa: A002
     """XCN: an Encounter participant of a v3-ParticipationType.
@@ -32,18 +35,25 @@ def participant(tools: Tools, *, type: str, display: str | None = None) -> Conve
     return convert
 
 
-def assigned_place(tools: Tools) -> Convert:
+def assigned_place(tools: Tools, *, classified: str | None = None) -> Convert:
     """PV1-3 as an item of Encounter.location; the fold keeps the periods.
+
+    A place that is not the assigned one (PV1-11) is classified, as R5 does it.
 
     >>> from segue.mapping.functions import example
     >>> example("assigned_place", "4W^412^1^HOSPA")["location"]["display"]
     '4W 412 1'
     """
     place = location(tools)
+    coding = {"system": PLACE_CLASS_SYSTEM, "code": classified}
+    kind = {"url": PLACE_CLASS, "valueCodeableConcept": {"coding": [coding]}}
 
     def convert(raw: str, run: Run) -> dict[str, Any] | None:
         reference = place(raw, run)
-        return {"location": reference, "status": "active"} if reference else None
+        if reference is None:
+            return None
+        item: dict[str, Any] = {"location": reference, "status": "active"}
+        return {**item, "extension": [kind]} if classified else item
 
     return convert
 

@@ -114,6 +114,31 @@ def walk(
         fact.stay = _fragments(("Encounter", fact.visit or ""), stay)
 
 
+def places(
+    plan: Plan,
+    run: Run,
+    segments: list[Segment],
+    unmapped: dict[str, str],
+    *,
+    trace: list[Step] | None = None,
+) -> None:
+    """Map segments that speak of places and of no patient (A20) into the directory.
+
+    Args:
+        plan, run, segments, unmapped, trace: see `walk`.
+    """
+    run.standing, run.segments = {}, {segment.name: segment for segment in reversed(segments)}
+    run.details, run.labels, run.fired = {}, [], []
+    hearing = Hearing(run, plan, False, run.standing, trace)
+    counts: dict[str, int] = {}
+    for segment in segments:
+        name = segment.name
+        counts[name] = hearing.number = counts.get(name, 0) + 1
+        _, unread = hearing.hear(segment, _option(plan, "", segment, run))
+        where = name if hearing.number == 1 else f"{name}[{hearing.number}]"
+        unmapped |= {f"{where}-{n}": raw for n, raw in unread}
+
+
 def _patient(known: Memory, place: tuple[str, str | None, str]) -> dict[Any, Any]:
     patient = known.get(place)
     if patient is None:

@@ -71,7 +71,7 @@ def _where(encounter: Resource) -> tuple[Any, Any]:
     places = [
         (one.get("location") or {}).get("reference")
         for one in encounter.get("location", ())
-        if one.get("status", "active") == "active"
+        if one.get("status", "active") == "active" and "extension" not in one
     ]
     return (encounter.get("class") or {}).get("code"), places[-1:]
 

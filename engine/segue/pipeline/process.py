@@ -341,9 +341,9 @@ def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> Iterator[No
         yield
         coordinate_person(recorder, found.chart, stirred=stirred)
     yield
-    if mapped.directory and mapped.facts:
-        first = mapped.facts[0]
-        recorder.directory(mapped.directory, (first.recorded.us, first.control_id))
+    said = mapped.facts[0].recorded if mapped.facts else mapped.recorded
+    if mapped.directory and said is not None:
+        recorder.directory(mapped.directory, (said.us, entry.envelope.control_id))
     if mapped.wanted:
         recorder.directory(tasks(entry.envelope.site, mapped.wanted), (entry.raw.received, ""))
     if any(issue.severity == "error" for issue in step.issues):

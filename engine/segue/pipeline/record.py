@@ -28,6 +28,7 @@ from segue.pipeline.compare import (
     write,
 )
 from segue.pipeline.fan_out import Change, Plan, fan_out
+from segue.pipeline.places import STATUS, put_together
 from segue.pipeline.provenance import provenance, provenance_text
 from segue.pipeline.transact import Draft
 from segue.store.records import Step
@@ -179,9 +180,19 @@ class Recorder:
         for fragment in fragments:
             key = ResourceKey(fragment.type, fragment.id)
             register = (fragment.elements, recorded)
-            if not hub.directory.is_news(key, register, offered):
+            if key.type == "Location" and STATUS in fragment.elements:
+                place = {k: v for k, v in fragment.elements.items() if k != STATUS}
+                known = (place, recorded)
+            elif hub.directory.is_news(key, register, offered):
+                known = register
+            else:
                 continue
-            resource = {"resourceType": key.type, "id": key.id, **fragment.elements}
+            if key.type == "Location":
+                joined = put_together(self.draft, key, register)
+                if joined is None:
+                    continue
+                register = joined
+            resource = {"resourceType": key.type, "id": key.id, **register[0]}
             self.draft.unfinished.check(hub.gate, resource, key)
             content = content_of(resource)
             made = write(
@@ -191,12 +202,12 @@ class Recorder:
                 None,
                 self.draft.new_pk,
                 kind="directory",
-                recorded=recorded,
+                recorded=register[1],
                 body=content.body,
             )
             self.draft.unfinished.index(made, None, resource)
             self.registers.append(made)
-            offered[key] = register
+            offered[key] = known
         hub.stages.end("rows")
 
     def _add(self, chart: Chart, made: Write) -> Head:

@@ -219,6 +219,17 @@ class Reader:
         row = self.session.row(f"{_CURRENT} WHERE r.type = ? AND r.id = ?", (type_, id_))
         return stored(row) if row else None
 
+    def register(self, key: ResourceKey) -> tuple[str, tuple[int, str]] | None:
+        """The body of a directory resource and its order key; None where there is none."""
+        row = self.session.row(
+            "SELECT v.body, r.recorded, r.control_id FROM resource r "
+            "JOIN version v ON v.resource = r.pk AND v.version = r.version "
+            "WHERE r.type = ? AND r.id = ?",
+            tuple(key),
+        )
+        body = unpack_text(row[0]) if row else None
+        return None if row is None or body is None else (body, (row[1] or 0, row[2] or ""))
+
     def clients_with(self, hashes: Collection[int], limit: int) -> list[ResourceKey]:
         """Resources that clients stored and whose index has one of these hashes."""
         if not hashes:

@@ -195,6 +195,54 @@ class TestDischarge:
         assert state.tracks["class"][-1][0]["code"] == "IMP"
 
 
+class TestTemporaryPlaces:
+    """PV1-11 and PV1-43: somebody is elsewhere for a while and keeps the bed."""
+
+    def held(self, *facts: Fact) -> list[tuple[str, str, str]]:
+        found = encounter([register(), inpatient(), *facts]).get("location", ())
+        return [
+            (
+                one["location"]["display"],
+                one["status"],
+                one.get("period", {}).get("end", "")[5:16].replace("T", " "),
+            )
+            for one in found[2:]
+        ]
+
+    def away(self, event: str, at: str, **said: str) -> Fact:
+        paths = {f"location#{path.replace('_', '-')}": place(to) for path, to in said.items()}
+        return fact(event, t(at), patient_class="I", control=at, encounter=paths)
+
+    def test_the_bed_stays_and_the_other_place_ends_with_the_next_movement(self) -> None:
+        gone = self.away("A09", "07-06 09:00", temporary="XR")
+        told = self.away("A08", "07-06 09:10", temporary="XR")
+        empty = self.away("A08", "07-06 09:20")
+        assert self.held(gone, told, empty) == [("XR", "active", "")]
+        back = self.away("A10", "07-06 10:00")
+        assert self.held(gone, told, empty, back) == [("XR", "completed", "07-06 10:00")]
+        assert self.held(gone, to_ccu()) == [
+            ("XR", "completed", "07-06 09:05"),
+            ("CCU", "active", ""),
+        ]
+
+    def test_the_place_that_was_left_ends(self) -> None:
+        gone = self.away("A09", "07-06 09:00", temporary="XR")
+        left = self.away("A08", "07-06 09:30", prior_temporary="XR")
+        assert self.held(gone, left, left) == [("XR", "completed", "07-06 09:30")]
+        # Nobody told of it while it lasted.
+        assert self.held(left) == [("XR", "completed", "07-06 09:30")]
+        on = self.away("A10", "07-06 09:40", prior_temporary="XR", temporary="OR")
+        told = self.away("A08", "07-06 09:50", prior_temporary="XR", temporary="OR")
+        assert self.held(gone, on, told) == [
+            ("XR", "completed", "07-06 09:40"),
+            ("OR", "active", ""),
+        ]
+
+    def test_a_cancelled_tracking_event_was_nowhere(self) -> None:
+        gone = self.away("A09", "07-06 09:00", temporary="XR")
+        assert self.held(gone, fact("A33", t("07-06 09:00"), t("07-06 09:30"))) == []
+
+
 class TestCancels:
     def cancel(self, event: str, recorded: str, targets: str | None = None, **more: Any) -> Fact:
         occurred = t(targets) if targets else t(recorded)
