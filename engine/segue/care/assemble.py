@@ -358,4 +358,6 @@ def _secure(resource: Resource, labels: Iterable[str]) -> None:
         for label in labels
     ]
     if security:
-        resource["meta"] = {**resource.get("meta", {}), "security": security}
+        meta = resource.get("meta", {})
+        own = [one for one in meta.get("security", ()) if one not in security]
+        resource["meta"] = {**meta, "security": [*security, *own]}

@@ -31,6 +31,10 @@ _HEADER = frozenset(("MSH", "SFT", "UAC", "EVN", "BHS", "FHS", "DSC"))
 REPEATS: Final = {"ADT_A45": "MRG"}
 """Structures that repeat a group within one patient, and the segment that opens it."""
 
+SHARES: Final = {"SIU": frozenset(("RGS", "AIS", "AIG", "AIL", "AIP"))}
+"""Message types in which several patients share what stands before the first and, from one
+of these segments on, what stands after the last: one appointment."""
+
 
 class Placed(NamedTuple):
     """A segment and the section it stands in."""
@@ -110,8 +114,9 @@ def groups(message: Message) -> list[PatientGroup]:
 
     In a structure of `REPEATS` (A45) each repetition is a group of its own, with what
     the patient says before the first. Header segments belong to nobody. What stands
-    before the first PID (an NTE, an NPU of A20) goes to its group; without any PID there
-    is one group whose `pid` is None, or none where there is nothing but headers.
+    before the first PID (an NTE, an NPU of A20) goes to its group, in a type of `SHARES`
+    to all; without any PID there is one group whose `pid` is None, or none where there
+    is nothing but headers.
 
     >>> m = Message(["MSH|^~\\&", "PID|1||A", "MRG|B", "PID|2||C", "MRG|D"])
     >>> [(group.pid.raw(3), group.first("MRG").raw(1)) for group in groups(m)]
@@ -143,12 +148,22 @@ def _by_patient(message: Message, body: list[Segment]) -> list[PatientGroup]:
         return [PatientGroup(patients[0] if patients else None, body)]
     out: list[PatientGroup] = []
     before: list[Segment] = []
+    after: list[Segment] = []
+    shared = SHARES.get(message.type)
+    if shared:
+        last = body.index(patients[-1])
+        ends = (n for n, s in enumerate(body) if n > last and s.name in shared)
+        end = next(ends, len(body))
+        body, after = body[:end], body[end:]
     for segment in body:
         if segment.name == "PID":
             out.append(PatientGroup(segment, [*before, segment]))
-            before = []
+            if not shared:
+                before = []
         elif out:
             out[-1].segments.append(segment)
         else:
             before.append(segment)
+    for group in out:
+        group.segments += after
     return out

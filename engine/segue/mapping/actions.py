@@ -80,12 +80,15 @@ def converter(rule: Rule, tools: Tools) -> Convert:
         raise CompileError(f"{rule.target}: option {error} cannot be used.") from None
 
 
-def compile_rule(rule: Rule, tools: Tools, *, picked: bool = False) -> tuple[Action, Action]:
+def compile_rule(
+    rule: Rule, tools: Tools, own: str, *, picked: bool = False
+) -> tuple[Action, Action]:
     """A rule as two closures: one for content, one for HL7 null.
 
     Args:
         rule: as written.
         tools: the tables.
+        own: the segment of the rule's map.
         picked: whether the component was taken out of the field before.
     """
     convert = converter(rule, tools)
@@ -130,7 +133,7 @@ def compile_rule(rule: Rule, tools: Tools, *, picked: bool = False) -> tuple[Act
     if component and not picked:
         plain = _of_part(plain, clear, each, component, subcomponent)
     if rule.where:
-        holds = compile_condition(rule.where, split_field(rule.sources[0])[0])
+        holds = compile_condition(rule.where, own)
         assert holds is not None
         return _guarded(plain, holds), _guarded(clear, holds)
     return plain, clear

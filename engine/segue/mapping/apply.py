@@ -18,7 +18,7 @@ from segue.mapping.identity import patient_identity, visit_identity
 from segue.mapping.load import MappingSet
 from segue.mapping.said import unread
 from segue.mapping.tables import Tools
-from segue.mapping.texts import join_texts
+from segue.mapping.texts import join_texts, one_comment
 from segue.mapping.times import EventTimes
 from segue.mapping.values import Memo, NoMemo, Run
 from segue.mapping.walk import places, walk
@@ -117,7 +117,7 @@ def apply(
         mapped.recorded = times.recorded
     for ordinal, (pid, body) in enumerate(_patients(message) if mapped.recorded is None else ()):
         told = event.code in NOTES
-        segments = join_texts(body, every=message.type == "MDM") if told else body
+        segments = _texts(message.type, body) if told else body
         fact = _fact(mapping, event, pid, segments, run, times, headers)
         if fact is None:
             continue
@@ -140,6 +140,10 @@ def apply(
     mapped.issues, mapped.wanted = run.issues, run.wanted
     mapped.verbatim = unmapped
     return mapped
+
+
+def _texts(kind: str, body: list[Segment]) -> list[Segment]:
+    return join_texts(one_comment(body) if kind == "SIU" else body, every=kind == "MDM")
 
 
 def _note(message: Message) -> Event | None:

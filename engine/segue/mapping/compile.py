@@ -139,7 +139,7 @@ def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tu
         direct = len(rule.sources) == 1 and segment == own and (rule.each or after == number)
         written[rule.to] = number if direct else LAST
         try:
-            act, clear = compile_rule(rule, tools, picked=not direct)
+            act, clear = compile_rule(rule, tools, own, picked=not direct)
         except CompileError as error:
             faults.append((rule, str(error)))
             continue

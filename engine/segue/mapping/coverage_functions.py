@@ -1,8 +1,8 @@
-"""Named functions for insurance: IN1."""
+"""Named functions for insurance: IN1, IN2."""
 
 from typing import Any
 
-from segue.mapping.datatypes import DATATYPES, IDENTIFIER_TYPE
+from segue.mapping.datatypes import DATATYPES, IDENTIFIER_TYPE, decimal_of
 from segue.mapping.directory import organization
 from segue.mapping.tables import Convert, Tools
 from segue.mapping.values import Run
@@ -11,6 +11,11 @@ SELF = frozenset({"SEL", "SELF", "S", "18"})
 """How senders say that somebody is the patient: table 0063, and the payers' own codes."""
 
 COVERAGE_CLASS = "http://terminology.hl7.org/CodeSystem/coverage-class"
+
+DEDUCTIBLE = {
+    "system": "http://terminology.hl7.org/CodeSystem/coverage-copay-type",
+    "code": "deductible",
+}
 
 
 def organization_of_plan(tools: Tools) -> Convert:
@@ -103,6 +108,28 @@ def numbered(tools: Tools, *, type: str) -> Convert:  # noqa: A002
         if not value:
             return None
         return {"type": {"coding": [{"system": IDENTIFIER_TYPE, "code": type}]}, "value": value}
+
+    return convert
+
+
+def deductible(tools: Tools) -> Convert:
+    """IN1-38 (CP): what the patient pays first, as Coverage.costToBeneficiary.
+
+    >>> from segue.mapping.functions import example
+    >>> example("deductible", "500&USD")["valueMoney"]
+    {'value': Decimal('500'), 'currency': 'USD'}
+    """
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        price = run.parts(raw)[0].split(run.subcomponent)
+        value = decimal_of(run.text(price[0]), run)
+        if value is None:
+            return None
+        money: dict[str, Any] = {"value": value}
+        currency = run.text(price[1]) if len(price) > 1 else ""
+        if len(currency) == 3 and currency.isalpha():
+            money["currency"] = currency.upper()
+        return {"type": {"coding": [DEDUCTIBLE]}, "valueMoney": money}
 
     return convert
 

@@ -113,23 +113,24 @@ def organization(tools: Tools) -> Convert:
     return convert
 
 
-def practitioner_role(tools: Tools) -> Callable[[Reference, str, str, str, Run], None]:
+def practitioner_role(tools: Tools) -> Callable[[Reference, str, str, str, Run], str]:
     """What a practitioner is in an organization: PractitionerRole, of ROL and PRT.
 
     It is made where the message says what the practitioner is or whom the practitioner
     works for, and is keyed by these. The part that is taken in a visit (ROL-3, PRT-4)
-    makes none: it is the participant's type.
+    makes none: it is the participant's type. The function returns its reference, "" where
+    none is made.
     """
     works_for, concept = organization(tools), PLAIN_DATATYPES["CWE"](tools)
     phone = PLAIN_DATATYPES["XTN"](tools)
 
-    def note(who: Reference, provider: str, firm: str, phones: str, run: Run) -> None:
+    def note(who: Reference, provider: str, firm: str, phones: str, run: Run) -> str:
         if "reference" not in who:
-            return
+            return ""
         kind = concept(run.first(provider), run) if provider else None
         employer = works_for(run.first(firm), run) if firm else None
         if kind is None and employer is None:
-            return
+            return ""
         elements: dict[str, Any] = {"active": True, "practitioner": who}
         key = [who["reference"], "", ""]
         if employer is not None:
@@ -144,6 +145,7 @@ def practitioner_role(tools: Tools) -> Callable[[Reference, str, str, str, Run],
             elements["telecom"] = told
         made = stable_id("PractitionerRole", *key)
         _refer((who, Fragment("PractitionerRole", made, "directory", elements)), run)
+        return f"PractitionerRole/{made}"
 
     return note
 

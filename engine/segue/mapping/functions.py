@@ -20,6 +20,7 @@ from segue.mapping.clinical_functions import (
 )
 from segue.mapping.coverage_functions import (
     coverage_class,
+    deductible,
     numbered,
     organization_of_plan,
     policy_holder,
@@ -39,11 +40,13 @@ from segue.mapping.order_functions import (
     appointment_minutes,
     appointment_place,
     appointment_resource,
+    container_type,
     goal_target,
     observed,
     order_performer,
     provider,
     specimen_number,
+    specimen_reference,
 )
 from segue.mapping.patient_functions import (
     animal,
@@ -62,6 +65,7 @@ from segue.mapping.patient_functions import (
 )
 from segue.mapping.role_functions import (
     case_manager,
+    medical_director,
     role_participant,
     role_performer,
     role_practitioner,
@@ -166,6 +170,8 @@ def made_reference(tools: Tools, *, map: str) -> Convert:  # noqa: A002
 def standing_reference(tools: Tools, *, map: str) -> Convert:  # noqa: A002
     """A Reference to what another map made last, of a segment before this one.
 
+    Never to what this segment itself speaks of.
+
     >>> run = scratch()
     >>> run.standing["PRB_Condition"] = "Condition/7"
     >>> standing_reference(Tools(), map="PRB_Condition")("X", run)
@@ -174,7 +180,7 @@ def standing_reference(tools: Tools, *, map: str) -> Convert:  # noqa: A002
 
     def convert(raw: str, run: Run) -> dict[str, str] | None:
         made = run.standing.get(map)
-        return {"reference": made} if made else None
+        return {"reference": made} if made and made not in run.made.values() else None
 
     return convert
 
@@ -265,6 +271,21 @@ def extension(
     return convert
 
 
+def listed_extension(tools: Tools, **options: Any) -> Convert:
+    """A list of one `extension`, of a field that stands in another segment.
+
+    >>> example("listed_extension", "CAT", url="urn:x", value="valueString", datatype="ST")
+    [{'url': 'urn:x', 'valueString': 'CAT'}]
+    """
+    read = extension(tools, **options)
+
+    def convert(raw: str, run: Run) -> list[dict[str, Any]] | None:
+        made = read(run.first(raw), run)
+        return [made] if made is not None else None
+
+    return convert
+
+
 def text_only(tools: Tools) -> Convert:
     """ST: a CodeableConcept of nothing but text.
 
@@ -337,6 +358,11 @@ FUNCTIONS: dict[str, Factory] = {
         order_performer,
         observed,
         specimen_number,
+        specimen_reference,
+        container_type,
+        listed_extension,
+        medical_director,
+        deductible,
         goal_target,
         provider,
         related_document,
@@ -413,14 +439,15 @@ ALSO_READS: dict[str, tuple[int, ...]] = {
     "further_causes": (1,),
     "annotation": (5, 6),
     "observed": (8,),
+    "medical_director": (23,),
     "provider": (2, 7, 10),
     "document_content": (2, 3),
     "report_attachment": (2, 3),
     "appointment_minutes": (10,),
     "appointment_end": (9, 10),
-    "appointment_actor": (4, 6, 12),
-    "appointment_place": (4, 6, 12),
-    "appointment_resource": (4, 14),
+    "appointment_actor": (4, 6, 7, 8, 9, 10, 12),
+    "appointment_place": (4, 6, 7, 8, 9, 10, 12),
+    "appointment_resource": (4, 8, 9, 10, 11, 12, 14),
 }
 """Functions that look at other fields of their segment: which ones."""
 

@@ -87,6 +87,36 @@ def _participation(run: Run, n: int) -> str:
     return "tentative" if word in ("pending", "waitlist") else "accepted"
 
 
+def _present(run: Run, n: int) -> dict[str, str]:
+    """When somebody is needed, of AIP-6 to -10 (AIL alike, AIG from -8): Period elements.
+
+    An offset counts from the appointment's start.
+    """
+    raw = run.first(run.field(n))
+    start = run.moment(raw) if raw else None
+    begin = start.text if start is not None and start.has_time else ""
+    if not begin:
+        offset = run.part(run.parts(run.field(n + 1)), 1)
+        raw = _sent(run, "SCH", 11, 4) or _sent(run, "TQ1", 7)
+        whole = run.moment(raw) if offset and raw else None
+        if whole is None or not whole.has_time:
+            return {}
+        late = _minutes(offset.lstrip("-+"), run.part(run.parts(run.field(n + 2)), 1))
+        late = -late if offset.startswith("-") else late
+        begin = (datetime.fromisoformat(whole.text) + timedelta(minutes=late)).isoformat()
+    parts = (run.part(run.parts(run.field(k)), 1) for k in (n + 3, n + 4))
+    minutes = _minutes(*parts)
+    if not minutes:
+        return {"start": begin}
+    end = datetime.fromisoformat(begin) + timedelta(minutes=minutes)
+    return {"start": begin, "end": end.isoformat()}
+
+
+def _with_period(made: dict[str, Any], run: Run, n: int) -> dict[str, Any]:
+    period = _present(run, n)
+    return {**made, "period": period} if period else made
+
+
 def appointment_actor(tools: Tools, *, role: str = "") -> Convert:
     """XCN: a participant of an Appointment; AIP-4 says as what.
 
@@ -112,7 +142,7 @@ def appointment_actor(tools: Tools, *, role: str = "") -> Convert:
         kind_sent = run.first(run.field(4))
         if kind_sent and (found := concept(kind_sent, run)):
             made["type"] = [found]
-        return made
+        return _with_period(made, run, 6)
 
     return convert
 
@@ -128,7 +158,9 @@ def appointment_place(tools: Tools) -> Convert:
 
     def convert(raw: str, run: Run) -> dict[str, Any] | None:
         actor = place(raw, run)
-        return {"actor": actor, "status": _participation(run, 12)} if actor else None
+        if actor is None:
+            return None
+        return _with_period({"actor": actor, "status": _participation(run, 12)}, run, 6)
 
     return convert
 
@@ -155,7 +187,7 @@ def appointment_resource(tools: Tools) -> Convert:
         kind = run.first(run.field(4))
         if kind and (found := concept(kind, run)):
             made["type"] = [found]
-        return made
+        return _with_period(made, run, 8)
 
     return convert
 
@@ -209,6 +241,38 @@ def specimen_number(tools: Tools) -> Convert:
         parts = run.parts(raw)
         chosen = parts[1] if len(parts) > 1 and parts[1].strip(run.blank) else parts[0]
         return read(chosen.replace(run.subcomponent, run.component), run)
+
+    return convert
+
+
+def specimen_reference(tools: Tools) -> Convert:
+    """OBX-33 or SPM-3 (EIP): a Specimen by its number.
+
+    >>> from segue.mapping.functions import example
+    >>> example("specimen_reference", "P1&OE^F1&LAB")["identifier"]["value"]
+    'F1'
+    """
+    read = specimen_number(tools)
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        made = read(raw, run)
+        return {"type": "Specimen", "identifier": made} if made else None
+
+    return convert
+
+
+def container_type(tools: Tools) -> Convert:
+    """SPM-27: what a Specimen is in.
+
+    >>> from segue.mapping.functions import example
+    >>> example("container_type", "TUBE^Tube")["type"]["coding"][0]["code"]
+    'TUBE'
+    """
+    concept = codeable_concept(tools)
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        made = concept(raw, run)
+        return {"type": made} if made else None
 
     return convert
 

@@ -56,6 +56,26 @@ def role_practitioner(tools: Tools, *, provider: int, organization: int, phone: 
     return convert
 
 
+def medical_director(tools: Tools) -> Convert:
+    """OBX-25 as PractitionerRole: who answers for the laboratory of OBX-23.
+
+    >>> from segue.mapping.functions import example
+    >>> example("medical_director", "77^LAB^AMY")["display"]
+    'AMY LAB'
+    """
+    person, note = practitioner(tools), practitioner_role(tools)
+
+    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+        who = person(raw, run)
+        if who is None:
+            return None
+        code = run.component.join(["MDIR", "Medical Director", "HL70912"])
+        role = note(who, code, run.field(23), "", run)
+        return {**who, "reference": role} if role else who
+
+    return convert
+
+
 def role_participant(
     tools: Tools,
     *,

@@ -7,6 +7,30 @@ from segue.hl7v2.message import Segment
 _TEXTS = frozenset({"TX", "FT", "ST"})
 
 
+def one_comment(segments: Iterable[Segment]) -> list[Segment]:
+    r"""Make one NTE of all of them: an Appointment has a single comment.
+
+    >>> from segue.hl7v2.message import Message
+    >>> m = Message(["MSH|^~\\&", "NTE|1||a list", "AIS|1", "NTE|1|P|upstairs"])
+    >>> [segment.line for segment in one_comment(m.segments[1:])]
+    ['NTE|1||a list~upstairs', 'AIS|1']
+    """
+    told: list[Segment] = []
+    lines: list[str] = []
+    place = 0
+    for segment in segments:
+        if segment.name != "NTE":
+            told.append(segment)
+            continue
+        if not lines:
+            place = len(told)
+            told.append(segment)
+        lines.append(segment.raw(3))
+    if lines:
+        told[place] = _of_lines(told[place], lines, 3)
+    return told
+
+
 def join_texts(segments: Iterable[Segment], *, every: bool = False) -> list[Segment]:
     r"""Make one segment of OBX that hold one text, and of NTE in a row.
 
@@ -50,10 +74,12 @@ def _key(segment: Segment, every: bool) -> tuple[tuple[str, ...] | None, int]:
 
 
 def _close(joined: list[Segment], lines: list[str], n: int) -> None:
-    if len(lines) < 2:
-        return
-    first = joined[-1]
+    if len(lines) > 1:
+        joined[-1] = _of_lines(joined[-1], lines, n)
+
+
+def _of_lines(first: Segment, lines: list[str], n: int) -> Segment:
     separators = first.separators
     fields = list(first.fields)
     fields[n : n + 1] = [separators.repetition.join(lines)]
-    joined[-1] = Segment(separators.field.join(fields), first.index, separators)
+    return Segment(separators.field.join(fields), first.index, separators)
