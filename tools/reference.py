@@ -94,7 +94,7 @@ def warnings() -> str:
 
 def events() -> str:
     """The trigger events and what each does."""
-    from segue.model.events import EVENTS
+    from segue.model.events import EVENTS, MEANINGS
     from segue.model.notes import NOTES
 
     rows = [
@@ -108,6 +108,8 @@ def events() -> str:
         rows.append(
             f"| {code} | {event.title} | {event.structure} | {event.effect} | {about} | {cancels} |"
         )
+    rows += ["\n## Effects\n", "| effect | what happens |", "|---|---|"]
+    rows += [f"| {effect} | {text} |" for effect, text in MEANINGS.items()]
     rows += [
         "\n## Messages beside ADT\n",
         "They say something of a patient, or of a visit, and move nobody.\n",

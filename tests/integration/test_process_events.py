@@ -153,7 +153,9 @@ def test_the_state_of_a_bed_is_the_last_that_was_said_of_it(
 
 def test_a_bed_status_without_a_bed_is_kept_with_a_warning(tmp_path: Path) -> None:
     with hub(tmp_path) as bench:
-        bench.process(bed(8, "H", "1").replace("4W^401^A^HOSPA", ""))
+        bench.process(
+            bed(8, "H", "1").replace("4W^401^A^HOSPA", "").replace("\rNPU", "|||7^OPS^OLA\rNPU")
+        )
         ((state, issues),) = bench.exceptions().values()
         assert state == "processed"
         assert "no-bed" in issues

@@ -111,7 +111,7 @@ def apply(
     if event.effect in NO_PATIENT:
         segments = [segment for segment in message.segments if segment.name not in HEADERS]
         places(plan, run, segments, unmapped, trace=mapped.trace)
-        if not directory:
+        if not any(one.type == "Location" for one in directory.values()):
             text = "no bed is named; the message is kept as sent"
             run.report("warning", "no-bed", "NPU-1", text)
         mapped.recorded = times.recorded

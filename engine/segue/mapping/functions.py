@@ -271,13 +271,13 @@ def extension(
     return convert
 
 
-def listed_extension(tools: Tools, **options: Any) -> Convert:
+def listed_extension(tools: Tools, *, url: str, value: str, datatype: str) -> Convert:
     """A list of one `extension`, of a field that stands in another segment.
 
     >>> example("listed_extension", "CAT", url="urn:x", value="valueString", datatype="ST")
     [{'url': 'urn:x', 'valueString': 'CAT'}]
     """
-    read = extension(tools, **options)
+    read = extension(tools, url=url, value=value, datatype=datatype)
 
     def convert(raw: str, run: Run) -> list[dict[str, Any]] | None:
         made = read(run.first(raw), run)

@@ -14,35 +14,44 @@ from dataclasses import dataclass
 from typing import Literal
 
 Effect = Literal[
-    "preadmit",  # A05, A14: the visit is planned
-    "admit",  # A01
-    "register",  # A04
-    "class-change",  # A06, A07
-    "transfer",  # A02
-    "track",  # A09, A10: a passing place
-    "swap",  # A17: two patients exchange their beds
-    "leave",  # A21
-    "return",  # A22
-    "pending",  # A15, A16: announced, changes no state
-    "update",  # A08
-    "attending",  # A54
-    "consulting",  # A61
-    "discharge",  # A03
-    "cancel",  # strikes out an event of the kinds in `cancels`
-    "delete-visit",  # A23: strikes out every event of the visit
-    "person",  # A28, A31, A60: says nothing about a visit
-    "delete-person",  # A29
-    "merge",  # A18, A30, A34, A36, A39, A40: one person under two identifiers
-    "account-merge",  # A35, A41
-    "visit-merge",  # A42
-    "move",  # A43, A44, A45
-    "change",  # A46, A47, A48, A49: an identifier is replaced by another one
-    "visit-change",  # A50, A51
-    "link",  # A24
-    "unlink",  # A37
-    "bed-status",  # A20
-]
-"""What an event does; see the table `EVENTS`."""
+    "preadmit", "admit", "register", "class-change", "transfer", "track", "swap", "leave",
+    "return", "pending", "update", "attending", "consulting", "discharge", "cancel",
+    "delete-visit", "person", "delete-person", "merge", "account-merge", "visit-merge", "move",
+    "change", "visit-change", "link", "unlink", "bed-status",
+]  # fmt: skip
+"""What an event does; `MEANINGS` has it in words."""
+
+MEANINGS: dict[Effect, str] = {
+    "preadmit": "the visit is planned; one that is under way stays so",
+    "admit": "the visit is under way from PV1-44",
+    "register": "the visit is under way; with class P it is planned",
+    "class-change": "the visit has another class; the one before goes to classHistory",
+    "transfer": "the patient has another place; the one before ends",
+    "track": "the patient is somewhere in passing",
+    "swap": "two patients exchange their places in one commit",
+    "leave": "the visit is on leave",
+    "return": "the visit is under way again",
+    "pending": "a transfer or discharge is announced; no state changes",
+    "update": "what it says holds; no state changes, a discharge time corrects a finished visit",
+    "attending": "the visit has another attending doctor, from then on",
+    "consulting": "the visit has another consulting doctor, from then on",
+    "discharge": "the visit is finished at PV1-45; places and doctors end",
+    "cancel": "the event that it names (EVN-6) never was; its trace stays in statusHistory",
+    "delete-visit": "every event of the visit never was; the Encounter is entered in error",
+    "person": "what it says of the person holds; no visit is made, closed or opened again",
+    "delete-person": "the source's Patient is inactive, and kept",
+    "merge": "two identities are one person; MRG's Patient is inactive and linked, in A18 and A36 "
+    "its Account too",
+    "account-merge": "the Account of MRG-3 is inactive, part of the one in PID-18",
+    "visit-merge": "two visit numbers are one visit, under the number that stays",
+    "move": "an identifier (A43), account (A44) or visit (A45) leaves MRG's patient for PID's",
+    "change": "an identifier has another value; in A49 an Account",
+    "visit-change": "a visit has another number; the Encounter keeps its id",
+    "link": "two identities are one person; neither number is old",
+    "unlink": "a link ends",
+    "bed-status": "Location.operationalStatus is that of NPU-2",
+}
+"""Effect to what it does, for people."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ NEEDS = {
     "made_reference": {"map": "X"},
     "related_document": {"code": "replaces"},
     "listed": {"datatype": "EI"},
+    "listed_extension": {"url": "urn:x", "value": "valueString", "datatype": "ST"},
     "standing_reference": {"map": "X"},
     "numbered": {"type": "MC"},
     "coded_component": {"code": "1", "display": "x"},
