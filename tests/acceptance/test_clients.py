@@ -1,11 +1,10 @@
 """Clients that people really use, against a running engine: one engine for all of them.
 
-fhirpy and fhirclient are Python's; fhir-kit-client and fhirclient (npm) come from
-tests/clients, see `make clients`.
+fhirpy and fhirclient are Python's; fhir-kit-client and fhirclient of npm are installed into
+tests/clients by the test, where Node and npm's registry are there.
 """
 
 import asyncio
-import json
 import shutil
 import subprocess
 import time
@@ -216,12 +215,26 @@ def test_an_admission_is_notified_to_a_receiver(base: str, hie: FhirPeer) -> Non
 # --- Node's -------------------------------------------------------------------------------
 
 
-def test_the_clients_of_node_do_the_same(base: str) -> None:
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not here: the clients of npm are not tried")
+@pytest.fixture(scope="module")
+def node() -> str:
+    """Node, with the packages of tests/clients/package-lock.json."""
+    program, npm = shutil.which("node"), shutil.which("npm")
+    if program is None or npm is None:
+        pytest.skip("Node is not here: the clients of npm are not tried")
     if not (NODE / "node_modules").is_dir():
-        pytest.skip("tests/clients has no node_modules: run `make clients` to try npm's clients")
+        try:
+            done = subprocess.run(
+                [npm, "ci"], cwd=NODE, capture_output=True, text=True, timeout=90, check=False
+            )
+        except subprocess.TimeoutExpired:
+            pytest.skip("npm ci in tests/clients takes too long: the clients of npm are not tried")
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+            pytest.skip(f"npm ci in tests/clients: {last}: the clients of npm are not tried")
+    return program
+
+
+def test_the_clients_of_node_do_the_same(base: str, node: str) -> None:
     done = subprocess.run(
         [node, "--test", "--test-reporter=tap", "clients.test.mjs"],
         cwd=NODE,
@@ -233,4 +246,3 @@ def test_the_clients_of_node_do_the_same(base: str) -> None:
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert "# fail 0" in done.stdout
-    assert json.loads((NODE / "package.json").read_text(encoding="utf-8"))["private"]
