@@ -577,9 +577,18 @@ def _(bench: Bench) -> None:
     places = visit(bench)["location"]
     assert [one["location"]["display"] for one in places] == ["4W 1 A", "CCU 2 B"]
     assert places[1]["period"]["start"].startswith("2026-07-06T09:00")
+    other = CCU.replace("CCU^2^B", "ICU^7^C")
+    corrected = adt(
+        "Z99", "ZBE|M2^HOSPA|20260706073000-0400||UPDATE|Y|A02", evn="20260708103000-0400",
+        pv1=other, control_id="h2",
+    )  # fmt: skip
+    assert state(bench, corrected) == ("processed", [])
+    places = visit(bench)["location"]
+    assert [one["location"]["display"] for one in places] == ["4W 1 A", "ICU 7 C"]
+    assert places[1]["period"]["start"].startswith("2026-07-06T07:30")
     undone = adt(
-        "Z99", "ZBE|M2^HOSPA|20260706090000-0400||CANCEL|Y|A02", evn="20260708110000-0400",
-        control_id="h2",
+        "Z99", "ZBE|M2^HOSPA|20260706073000-0400||CANCEL|Y|A02", evn="20260708110000-0400",
+        control_id="h3",
     )  # fmt: skip
     assert state(bench, undone) == ("processed", [])
     assert [one["location"]["display"] for one in visit(bench)["location"]] == ["4W 1 A"]

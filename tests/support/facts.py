@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from segue.model.events import EVENTS
+from segue.model.events import MEANINGS
 from segue.model.facts import Fact, Fragment
 from segue.model.identity import stable_id
 from segue.model.instants import Moment, instant_of, microseconds
@@ -144,7 +144,7 @@ def fact(
         ),
         *mine,
     ]
-    about_visit = EVENTS[event].about_visit if event in EVENTS else event in NOTES
+    about_visit = MEANINGS[event].about_visit if event in MEANINGS else event in NOTES
     stay = [
         Fragment("Encounter", stable_id("Encounter", visit) if visit else "", "visit", elements),
         *others,
@@ -240,7 +240,7 @@ SAID_OF_VISITS: tuple[dict[str, Any], ...] = (
 )
 CODES = ((), ("I50.23",), ("E11.9", "J18.9"))
 COMMON = ("A02", "A08", "A08", "A03", "A13", "A12", "A06", "A02", "A54", "A21", "A22", "A11")
-EVENTS_DRAWN = (*EVENTS, "R01", "R01", "T02", "S12", "S15")
+EVENTS_DRAWN = (*MEANINGS, "R01", "R01", "T02", "S12", "S15")
 
 
 @st.composite
@@ -275,7 +275,7 @@ def history(seed: int, length: int) -> list[Fact]:
 def _random_fact(chance: Random, event: str, now: int, facts: list[Fact]) -> Fact:
     sent = now + chance.choice((0, 0, 0, 1, 26, 700))
     occurred, targets = minutes(now), None
-    cancels = EVENTS[event].cancels if event in EVENTS else ()
+    cancels = MEANINGS[event].cancels if event in MEANINGS else ()
     known = [f for f in facts if f.event in cancels]
     if known and chance.randrange(2):
         occurred = targets = chance.choice(known).occurred
@@ -299,8 +299,16 @@ def _random_fact(chance: Random, event: str, now: int, facts: list[Fact]) -> Fac
         | ({"location#pending": place(chance.choice(PLACES))} if event == "A15" else {}),
         others=tuple(condition(code) for code in chance.choice(CODES)),
         received=minutes(sent).us + chance.randrange(5_000_000),
-        details=chance.choice(({}, {"service": "MED"}, {"deceased": "Y"}, {"deceased": "N"})),
+        details=chance.choice(({}, {"service": "MED"}, {"deceased": "Y"}, {"deceased": "N"}))
+        | (_movement(chance) if chance.randrange(3) == 0 else {}),
     )
+
+
+def _movement(chance: Random) -> dict[str, Any]:
+    """What a ZBE says: which movement, whether it corrects one, whether it is past."""
+    said: dict[str, Any] = {"movement": f"HOSPA|M{chance.randrange(4)}"}
+    said |= {"corrects": True} if chance.randrange(2) else {}
+    return said | ({"historic": True} if chance.randrange(3) == 0 else {})
 
 
 def again(one: Fact, *, control: str, later: int) -> Fact:

@@ -2,6 +2,8 @@
 
 A cancel is no movement. EVN-6 of a cancel names the time of the event that it
 cancels (HL7 v2 chapter 3, EVN-6); it removes that event instead of being sorted in.
+A movement that has an identity (ZBE-1, IHE PAM ITI-31) is cancelled by that, whenever it
+happened; an update of it takes the place of all that was said of it before.
 """
 
 from collections.abc import Iterable
@@ -9,14 +11,14 @@ from dataclasses import dataclass, field
 
 from segue.care.order import Key, recorded_key
 from segue.care.states import Undone
-from segue.model.events import EVENTS, ONCE
+from segue.model.events import MEANINGS, ONCE
 from segue.model.facts import Fact
 from segue.model.instants import Moment
 
 STARTS = frozenset({"A01", "A04", "A05", "A14"})
 """Events without which there is no visit."""
 
-_CANCELS = {code: event.cancels for code, event in EVENTS.items() if event.cancels}
+_CANCELS = {code: event.cancels for code, event in MEANINGS.items() if event.cancels}
 _DELETE = "A23"
 _DISCHARGE = "A03"
 _UPDATE = "A08"
@@ -31,6 +33,7 @@ class Struck:
 
     Attributes:
         by: id of a struck fact to the cancel that struck it.
+        corrected: id of a movement to the update of it that holds instead.
         waiting: cancels whose target is not there.
         undone: the discharge that each cancel struck, sorted (see `VisitState.undone`).
         discharge_voided: recorded key of the newest cancel of a discharge.
@@ -38,6 +41,7 @@ class Struck:
     """
 
     by: dict[str, Fact] = field(default_factory=dict)
+    corrected: dict[str, Fact] = field(default_factory=dict)
     waiting: list[Fact] = field(default_factory=list)
     undone: list[Undone] = field(default_factory=list)
     discharge_voided: Key | None = None
@@ -78,7 +82,22 @@ def strike(facts: Iterable[Fact]) -> Struck:
         if ends_visit(fact.event) and fallen != []:
             struck.visit_ended = fact
     struck.undone.sort(key=lambda one: (one[0], one[3]))
+    _correct(earlier, struck)
     return struck
+
+
+def _correct(events: list[Fact], struck: Struck) -> None:
+    """Find what updates of movements take the place of: of what stands, and of what fell."""
+    known: dict[tuple[str, str], list[Fact]] = {}
+    for fact in events:
+        movement = fact.details.get("movement")
+        if movement is None:
+            continue
+        cancel = struck.by.get(fact.id)
+        before = known.setdefault((movement, cancel.id if cancel else ""), [])
+        if fact.details.get("corrects"):
+            struck.corrected.update((one.id, fact) for one in before)
+        before.append(fact)
 
 
 def _undone(fallen: list[Fact], earlier: list[Fact], cancel: Fact) -> Undone:
@@ -106,7 +125,17 @@ def _fallen(cancel: Fact, earlier: list[Fact], struck: Struck) -> list[Fact] | N
     if cancel.event == _DELETE:
         return [fact for fact in earlier if fact.id not in struck.by] or None
     kinds = _CANCELS[cancel.event]
+    movement = cancel.details.get("movement")
+    own = [fact for fact in earlier if movement and fact.details.get("movement") == movement]
+    if own:
+        standing = [fact for fact in own if fact.id not in struck.by]
+        if standing and standing[-1].event in ONCE:
+            again = [f for f in earlier if f.event == standing[-1].event and f not in own]
+            standing += [fact for fact in again if fact.id not in struck.by]
+        return standing
     known = [fact for fact in earlier if fact.event in kinds]
+    if movement:  # what has an identity of its own is another movement
+        known = [fact for fact in known if not fact.details.get("movement")]
     standing = [fact for fact in known if fact.id not in struck.by]
     named = cancel.targets
     target = None

@@ -103,6 +103,7 @@ def extend_visit(state: VisitState, fact: Fact) -> VisitState | None:
     if (
         fact.event == ADOPTED
         or effect not in _SIMPLE
+        or "corrects" in fact.details
         or state.status not in ("in-progress", "onleave", "finished")
         or (occurred.us, fact.sent.us) <= state.newest
         or (recorded.us, fact.sent.us) <= state.told
@@ -200,7 +201,7 @@ def _fold(known: list[Fact]) -> VisitState:
         identity=newest.identity,
         site=newest.site,
         voided=[one[0] for one in struck.undone],
-        struck=sorted(struck.by),
+        struck=sorted({*struck.by, *struck.corrected}),
         undone=struck.undone,
         told=(last.recorded.us, last.sent.us),
     )
@@ -263,7 +264,10 @@ def _standing(told: list[Fact], struck: Struck) -> list[Fact]:
     Where no start is known, a cancel too tells that there is a visit: who is not
     discharged after all, is there.
     """
-    events = [f for f in told if f.id not in struck.by and not is_cancel(f.event)]
+    gone = {**struck.by, **struck.corrected}
+    events = [f for f in told if f.id not in gone and not is_cancel(f.event)]
+    if struck.corrected:
+        events = _noticed_before(events, told, struck)
     if not any(fact.event in STARTS for fact in events):
         events += [f for f in told if is_cancel(f.event) and not ends_visit(f.event)]
         if struck.visit_ended is not None:
@@ -273,25 +277,38 @@ def _standing(told: list[Fact], struck: Struck) -> list[Fact]:
     return events
 
 
+def _noticed_before(events: list[Fact], told: list[Fact], struck: Struck) -> list[Fact]:
+    """Corrections, as noticed when the first word of their movements came."""
+    first: dict[str, int] = {}
+    for fact in told:
+        update = struck.corrected.get(fact.id)
+        if update is not None:
+            first[update.id] = min(fact.received, first.get(update.id, update.received))
+    return [replace(f, received=first[f.id]) if f.id in first else f for f in events]
+
+
 def _move_all(state: VisitState, told: list[Fact], standing: list[Fact], struck: Struck) -> Course:
     """Take all events in order, and let struck ones be in force until their cancels."""
     course = Course()
     steps: list[tuple[Key, int, Fact]] = [(occurred_key(f), 1, f) for f in standing]
-    if struck.by or struck.waiting:
-        steps += [(occurred_key(f), 0, f) for f in told if f.id in struck.by]
+    gone = {**struck.corrected, **struck.by}
+    if gone or struck.waiting:
+        steps += [(occurred_key(f), 0, f) for f in told if f.id in gone]
         if standing:
             steps += [(recorded_key(f), 2, f) for f in told if is_cancel(f.event)]
         steps.sort(key=lambda step: step[:2])
     shadows: dict[str, Shadow] = {}
     for _, kind, fact in steps:
         if kind == 1:
+            kept = dict(shadows) if "corrects" in fact.details else {}
             _move_one(state, fact, shadows, course)
+            shadows.update(kept)  # what repeats the wrong place does so after the right one, too
         elif kind == 0:
-            cancel = struck.by[fact.id]
+            cancel = gone[fact.id]
             for track, value in stated(fact):
                 shadows[track] = (value, cancel.recorded.us)
             effect = EFFECTS[fact.event]
-            if effect in _SETS_STATUS:
+            if effect in _SETS_STATUS and fact.id not in struck.corrected:
                 was = "" if fact.event in STARTS else state.status
                 status = next_status(was, effect, fact)
                 if status != state.status and fact.occurred.us < cancel.recorded.us:

@@ -15,7 +15,7 @@ from segue.care.fold import extend_visit, fold_visit
 from segue.care.movements import EFFECTS
 from segue.care.order import recorded_key
 from segue.care.states import VisitState
-from segue.model.events import EVENTS
+from segue.model.events import MEANINGS
 from segue.model.facts import Fact
 from segue.model.instants import Moment
 
@@ -28,7 +28,8 @@ class Told:
         event: trigger event; title: its name.
         occurred, recorded: see `Fact`; learnt: arrival, microseconds UTC.
         changed: what it changed, a phrase each; empty where it said nothing new.
-        undone: recorded instant of the cancel that struck it out, None while it counts.
+        undone: recorded instant of the cancel that struck it out, or of the correction
+            (ZBE) that took its place; None while it counts.
         doubts: what the fold has to remark on it.
     """
 
@@ -69,7 +70,8 @@ def timeline(facts: Iterable[Fact], key: str) -> Timeline:
         key=lambda fact: (fact.received, recorded_key(fact)),
     )
     whole = fold_visit(arrived, key)
-    struck = strike(sorted(arrived, key=recorded_key)).by
+    found = strike(sorted(arrived, key=recorded_key))
+    struck = {**found.corrected, **found.by}
     doubts: dict[str, list[str]] = {}
     for code, fact_id in whole.warnings:
         doubts.setdefault(fact_id, []).append(DOUBTS[code][1])
@@ -78,7 +80,7 @@ def timeline(facts: Iterable[Fact], key: str) -> Timeline:
     for n, fact in enumerate(arrived):
         extended = extend_visit(state, fact) if state.status and fact.visit == key else None
         after = fold_visit(arrived[: n + 1], key) if extended is None else extended
-        row = EVENTS.get(fact.event)
+        row = MEANINGS.get(fact.event)
         cancel = struck.get(fact.id)
         told.append(
             Told(

@@ -28,9 +28,10 @@ def tell(state: VisitState, fact: Fact, discharge_void: bool, *, note: bool = Fa
     if fact.labels and not set(fact.labels) <= set(state.labels):
         state.labels = sorted({*state.labels, *fact.labels})
     details = {} if note else fact.details
-    if "admission_type" in details:
+    past = "historic" in details  # what is said of the past fills gaps, and corrects nothing
+    if "admission_type" in details and not (past and state.admission_type):
         state.admission_type = details["admission_type"] or None
-    if "service" in details:
+    if "service" in details and not (past and state.service):
         state.service = details["service"] or None
     if not discharge_void and "disposition" in details:
         state.disposition = details["disposition"] or None
@@ -43,6 +44,8 @@ def tell(state: VisitState, fact: Fact, discharge_void: bool, *, note: bool = Fa
                 if note and not path.startswith("appointment"):
                     continue
                 kind = kind_of(path)
+                if past and kind == PLAIN and path in elements:
+                    continue
                 if kind == PLAIN or (kind == DISCHARGE and not discharge_void):
                     if value is None:
                         _forget(elements, path)

@@ -22,7 +22,7 @@ from segue.mapping.texts import join_texts, one_comment
 from segue.mapping.times import EventTimes
 from segue.mapping.values import Memo, NoMemo, Run
 from segue.mapping.walk import places, walk
-from segue.model.events import EVENTS, MOVEMENT_UPDATE, Event
+from segue.model.events import EVENTS, MOVEMENT_CANCEL, MOVEMENT_UPDATE, Event
 from segue.model.facts import Fact, Fragment
 from segue.model.issues import Issue
 from segue.model.notes import MESSAGES, NOTES
@@ -209,8 +209,24 @@ def _moved(code: str, movement: Segment, run: Run) -> Event | None:
     if original is None or (event is not None and event.effect in CANCELS):
         return event
     if action == "CANCEL":
-        return CANCEL_OF.get(original.code, event)
+        other = MOVEMENT_CANCEL if original.code in MOVEMENT_CANCEL.cancels else event
+        return CANCEL_OF.get(original.code, other)
     return original if code == MOVEMENT_UPDATE or action == "UPDATE" else event
+
+
+def _movement(movement: Segment, run: Run) -> dict[str, Any]:
+    """Which movement it is (ZBE-1), whether it corrects one, and whether it is past."""
+    parts = run.parts(run.first(movement.raw(1)))
+    value = run.part(parts, 1)
+    said: dict[str, Any] = {}
+    if value:
+        named = next((part for part in parts[1:3] if part), "")
+        said["movement"] = f"{run.authority_of(named)[0] or run.authority}|{value}"
+        if run.text(movement.raw(4)).upper() == "UPDATE":
+            said["corrects"] = True
+    if run.text(movement.raw(5)).upper() == "Y":
+        said["historic"] = True
+    return said
 
 
 def _sender(header: Segment | None, context: Context) -> str:
@@ -247,6 +263,8 @@ def _fact(
     elif about_visit and visit is None:
         text = "no visit number; the visit is sought among the patient's open ones"
         run.report("warning", "no-visit-number", "PV1-19", text)
+    if about_visit and (movement := first.get("ZBE")) is not None:
+        run.details |= _movement(movement, run)
     run.identity, run.visit = identity, visit or ""
     is_cancel = event.effect in CANCELS
     return Fact(

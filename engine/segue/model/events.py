@@ -149,5 +149,14 @@ EVENTS: dict[str, Event] = {row.code: row for row in _ROWS}
 MOVEMENT_UPDATE = "Z99"
 """IHE PAM's event that corrects or cancels a movement; its ZBE segment says which."""
 
+MOVEMENT_CANCEL = Event(
+    MOVEMENT_UPDATE, "Cancel movement (IHE PAM)", "ADT_A01", "cancel", 6,
+    cancels=("A06", "A07", "A17"),
+)  # fmt: skip
+"""A `Z99` that cancels a movement which has no cancel event of its own."""
+
+MEANINGS: dict[str, Event] = {**EVENTS, MOVEMENT_UPDATE: MOVEMENT_CANCEL}
+"""What the event of a fact may be."""
+
 ONCE: frozenset[str] = frozenset({"A01", "A03", "A04", "A05", "A14"})
 """Events that can be in force only once in a visit: sent again, they are the same."""

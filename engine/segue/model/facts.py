@@ -64,7 +64,9 @@ class Fact:
             `admission_type` (PV1-4), `service` (PV1-10), `disposition` (PV1-36),
             `admitted` and `discharged` (Moments of PV1-44, PV1-45), `practice`
             (PD1-3 or PD1-4 id), `deceased` (`Y`, `N`, or "" for null),
-            `place` (PV1-3 as sent, without bed status).
+            `place` (PV1-3 as sent, without bed status), `movement` (ZBE-1),
+            `corrects` (ZBE-4 says that it takes the place of what was said of the
+            movement), `historic` (ZBE-5: the visit is not like this any more).
         history: from a feed or bundle that only fills the index.
         labels: security label codes (`42CFRPart2`, `R` …) of the source.
         mapping: digest of the mapping set that made it.

@@ -199,6 +199,27 @@ def test_a_fact_is_the_same_every_time_and_differs_with_content():
     assert first.id != other.id
 
 
+@pytest.mark.parametrize(
+    ("code", "zbe", "event", "details"),
+    [
+        ("A02", "M2^^1.2.3^ISO|20260706||INSERT|N", "A02", {"movement": "1.2.3|M2"}),
+        ("A02", "M2^PAM|20260706||INSERT|Y", "A02", {"movement": "PAM|M2", "historic": True}),
+        ("A02", "M2|20260706||UPDATE|N", "A02", {"movement": "HOSPA|M2", "corrects": True}),
+        ("Z99", "M2|20260706||UPDATE|N|A06", "A06", {"movement": "HOSPA|M2", "corrects": True}),
+        ("Z99", "M2|20260706||CANCEL|N|A02", "A12", {"movement": "HOSPA|M2"}),
+        ("A12", "M2|20260706||CANCEL|N|A02", "A12", {"movement": "HOSPA|M2"}),
+        ("Z99", "M2|20260706||CANCEL|N|A06", "Z99", {"movement": "HOSPA|M2"}),
+        ("A02", "|20260706||UPDATE|N", "A02", {}),
+    ],
+)
+def test_a_movement_says_which_it_is_and_what_it_does(code, zbe, event, details):
+    text = message("A02", PID, PV1, "ZBE|" + zbe).replace("ADT^A02", f"ADT^{code}")
+    (fact,) = mapped(text.replace("EVN|A02", f"EVN|{code}")).facts
+    said = {key: fact.details[key] for key in ("movement", "corrects", "historic")
+            if key in fact.details}  # fmt: skip
+    assert (fact.event, said) == (event, details)
+
+
 def test_unknown_events_are_kept_with_a_warning():
     found = mapped(message().replace("ADT^A01", "ADT^A99").replace("EVN|A01", "EVN|A99"))
     assert found.facts == []
