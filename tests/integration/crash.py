@@ -126,7 +126,7 @@ def crash(
                 time.sleep(chance.uniform(0.05, 1.2))
                 engine.kill()
                 kills += 1
-                engine.start()
+                engine.start(180)
             sender.join(1800)
             assert done == [None], done
         engine.settle(300)
@@ -229,19 +229,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
+    parser.add_argument("--patients", type=int, default=0, help="default: 300 a round")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     from tests.support.databases import postgres_server
 
     if options.database in ("sqlite", "both"):
         with tempfile.TemporaryDirectory(prefix="segue-crash-") as folder:
-            print("sqlite", crash(Path(folder), options.rounds, None, options.seed), flush=True)
+            figures = crash(Path(folder), options.rounds, None, options.seed, options.patients)
+            print("sqlite", figures, flush=True)
     if options.database in ("postgresql", "both"):
         with (
             tempfile.TemporaryDirectory(prefix="segue-crash-") as folder,
             postgres_server() as server,
         ):
-            figures = crash(Path(folder), options.rounds, server.upgraded(), options.seed)
+            url, rounds = server.upgraded(), options.rounds
+            figures = crash(Path(folder), rounds, url, options.seed, options.patients)
             print("postgresql", figures, flush=True)
     print("every promise held")
 

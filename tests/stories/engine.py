@@ -162,11 +162,11 @@ class Engine:
         """Wait until every message is processed and every delivery that can be sent is.
 
         Args:
-            timeout: seconds.
+            timeout: seconds in which nothing goes on.
             delayed: wait for those, too, that a peer has refused for now.
         """
         deadline = time.monotonic() + timeout
-        quiet = 0
+        quiet, least = 0, None
         while time.monotonic() < deadline:
             state = self.state()
             outbox = state["outbox"]
@@ -176,8 +176,10 @@ class Engine:
             quiet = quiet + 1 if busy == 0 else 0
             if quiet >= 3:
                 return
+            if least is None or busy < least:
+                least, deadline = busy, time.monotonic() + timeout
             time.sleep(0.03)
-        raise AssertionError(f"not settled after {timeout} s: {self.state()}")
+        raise AssertionError(f"nothing settled within {timeout} s: {self.state()}")
 
     def advance(self, instant: str) -> None:
         """Move the simulated clock; timers that are due have fired when it returns."""

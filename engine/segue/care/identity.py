@@ -33,7 +33,10 @@ _KINDS = {
     "move": "move",
 }
 _PARTS = frozenset({"unlink", "unmerge"})
-_JOINS = frozenset({"merge", "change", "link", "move"})
+JOINS = frozenset({"merge", "change", "link", "move"})
+"""Kinds of edges that make two identities one person."""
+PRIOR_IDENTITY = "prior_identity"
+"""Key of `Fact.details`: MRG-1 of what moves something, or the other PID of a link."""
 _MOVES_IDENTIFIER = "A43"
 
 Pair = frozenset[str]
@@ -61,7 +64,7 @@ def edge_kind(fact: Fact) -> str | None:
 
 def other_end(fact: Fact) -> str | None:
     """The identity that an edge leads to from the fact's own: MRG-1 or the other PID."""
-    end: str | None = fact.prior or fact.details.get("prior_identity")
+    end: str | None = fact.prior or fact.details.get(PRIOR_IDENTITY)
     return end if end != fact.identity else None
 
 
@@ -74,7 +77,7 @@ def joined_by(fact: Fact) -> list[str]:
     if kind == "unlink" or fact.event == UNMERGE:
         return [fact.identity]
     joined = {fact.identity, *fact.links}
-    if kind in _JOINS and (end := other_end(fact)) is not None:
+    if kind in JOINS and (end := other_end(fact)) is not None:
         joined.add(end)
     return sorted(joined)
 
@@ -96,7 +99,7 @@ def standing(edges: Iterable[Edge]) -> list[Edge]:
             kept = [e for e in kept if _pair_of(e) != pair]
         elif edge.kind == "move":
             kept = [*(e for e in kept if edge.gone not in (e.gone, e.kept)), edge]
-        elif edge.kind in _JOINS:
+        elif edge.kind in JOINS:
             kept.append(edge)
     return kept
 
@@ -115,7 +118,7 @@ def parted(edges: Iterable[Edge]) -> set[Pair]:
             apart.add(pair)
         elif edge.kind == "move":
             apart |= {_pair_of(e) for e in joined if edge.gone in (e.gone, e.kept)}
-        if edge.kind in _JOINS:
+        if edge.kind in JOINS:
             apart.discard(pair)
             joined.append(edge)
     return apart

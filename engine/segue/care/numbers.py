@@ -37,12 +37,17 @@ def resolve_numbers(renamed: Iterable[Renamed]) -> dict[str, str]:
     >>> one, two = (1, 0, 4, "", "", "a"), (2, 0, 4, "", "", "b")
     >>> resolve_numbers([(two, "V3", "V2", "b"), (one, "V2", "V1", "a")])
     {'V2': 'V1', 'V3': 'V1'}
+
+    The same once more changes nothing:
+
+    >>> resolve_numbers([(one, "V2", "V1", "a"), (two, "V2", "V1", "b")])
+    {'V2': 'V1'}
     """
     into: dict[str, str] = {}
     for _, gone, kept, _ in sorted(renamed):
-        end = _end(into, kept)
-        if end != gone:
-            into[_end(into, gone)] = end
+        end, start = _end(into, kept), _end(into, gone)
+        if end != start:
+            into[start] = end
     return {number: _end(into, number) for number in sorted(into)}
 
 
@@ -51,11 +56,11 @@ def refused(renamed: Iterable[Renamed]) -> list[str]:
     into: dict[str, str] = {}
     found: list[str] = []
     for _, gone, kept, fact in sorted(renamed):
-        end = _end(into, kept)
+        end, start = _end(into, kept), _end(into, gone)
         if end == gone:
             found.append(fact)
-        else:
-            into[_end(into, gone)] = end
+        elif end != start:
+            into[start] = end
     return found
 
 

@@ -9,11 +9,23 @@ it was, with all that was sent about it under the other number meanwhile.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from segue.care.identity import components, edge_kind, joined_by, other_end
+from segue.care.identity import (
+    JOINS,
+    PRIOR_IDENTITY,
+    components,
+    edge_kind,
+    joined_by,
+    other_end,
+    standing,
+)
 from segue.care.numbers import Renamed, renamed_by, resolve_numbers
 from segue.care.order import rank_of, recorded_key
 from segue.care.states import Edge
-from segue.model.facts import Fact
+from segue.model.facts import Fact, Fragment
+from segue.model.identity import stable_id
+
+ACCOUNT = "Account"
+MOVES_ACCOUNT = "A44"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +36,41 @@ class Parting:
         groups: identities of each person, sorted.
         homes: visit key to the identity whose visit it is; of the number that a visit is
             kept under.
+        accounts: id of an Account to the identity whose account it is.
+        undone: ids of the facts that joined identities and were taken back.
     """
 
     groups: list[list[str]]
     homes: Mapping[str, str]
+    accounts: Mapping[str, str]
+    undone: frozenset[str]
 
     def group_of(self, identity: str) -> list[str]:
         """The group that an identity is in."""
         return next(group for group in self.groups if identity in group)
+
+    def said_by(self, group: Iterable[str], facts: Iterable[Fact]) -> list[Fact]:
+        """The person parts of those facts that are a group's, as far as they are its own.
+
+        Without accounts that are others' now, and without whom they joined, where that was
+        taken back: by a move (A43) perhaps, of which only the new person's facts tell.
+        """
+        members = set(group)
+
+        def is_own(one: Fragment) -> bool:
+            return one.type != ACCOUNT or self.accounts.get(one.id) in members
+
+        found = []
+        for fact in facts:
+            if fact.identity not in members:
+                continue
+            if not all(map(is_own, fact.person)):
+                fact = replace(fact, person=list(filter(is_own, fact.person)))  # noqa: PLW2901
+            if fact.id in self.undone:
+                left = {k: v for k, v in fact.details.items() if k != PRIOR_IDENTITY}
+                fact = replace(fact, prior=None, details=left)  # noqa: PLW2901
+            found.append(fact)
+        return found
 
 
 def part(facts: Iterable[Fact]) -> Parting:
@@ -41,12 +80,12 @@ def part(facts: Iterable[Fact]) -> Parting:
         facts: the person parts of all facts of all identities that any of them names,
             in any order, also repeatedly.
     """
+    known = sorted({fact.id: fact for fact in facts}.values(), key=recorded_key)
     links: set[tuple[str, str]] = set()
     edges: list[Edge] = []
     identities: set[str] = set()
-    first: list[tuple[str, bool, str]] = []
     renamed: list[Renamed] = []
-    for fact in sorted({fact.id: fact for fact in facts}.values(), key=recorded_key):
+    for fact in known:
         identity, kind, end = fact.identity, edge_kind(fact), other_end(fact)
         identities.add(identity)
         if kind is not None and end is not None:
@@ -57,27 +96,84 @@ def part(facts: Iterable[Fact]) -> Parting:
                 links.add((min(identity, other), max(identity, other)))
         if (change := renamed_by(fact)) is not None:
             renamed.append(change)
-        if fact.visit is not None:
-            first.append((fact.visit, kind == "visit", identity))
+    groups = components(sorted(links), edges, identities)
+    kept = {edge.fact for edge in standing(edges)}
+    undone = frozenset(one.fact for one in edges if one.kind in JOINS and one.fact not in kept)
+    return Parting(groups, *_homes(known, groups, resolve_numbers(renamed)), undone)
+
+
+def _homes(
+    facts: Iterable[Fact], groups: Iterable[list[str]], numbers: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Whose each visit and each account is, see `Parting`.
+
+    A visit or an account is the patient's who is first heard to have it, until it is
+    moved (A45, A44). With an account go the visits that were last said to be under it.
+
+    Args:
+        facts: each once, in the order they were recorded.
+        groups: identities of each person.
+        numbers: visit numbers that lead to others.
+    """
+    person_of = {identity: n for n, group in enumerate(groups) for identity in group}
+    told = list(facts)
+    under: dict[str, str] = {}
+    for fact in told:
+        if fact.visit is not None and (account := account_of(fact)) is not None:
+            under[numbers.get(fact.visit, fact.visit)] = account
     homes: dict[str, str] = {}
-    numbers = resolve_numbers(renamed)
-    for number, moved, identity in first:
-        key = numbers.get(number, number)
-        if moved or key not in homes:
+    accounts: dict[str, str] = {}
+    left: set[tuple[str, int]] = set()
+    for fact in told:
+        identity, end = fact.identity, other_end(fact)
+        account = moved_account(fact)
+        if account is not None and end is not None:
+            accounts[account] = identity
+            left.add((account, person_of[end]))
+            left.discard((account, person_of[identity]))
+            for key, home in homes.items():
+                if under.get(key) == account and person_of[home] == person_of[end]:
+                    homes[key] = identity
+        if (own := account_of(fact)) is not None:
+            accounts.setdefault(own, identity)
+        if fact.visit is None:
+            continue
+        key = numbers.get(fact.visit, fact.visit)
+        if edge_kind(fact) == "visit":
             homes[key] = identity
-    return Parting(components(sorted(links), edges, identities), homes)
+        elif key not in homes:
+            gone = (under.get(key, ""), person_of[identity]) in left
+            homes[key] = accounts[under[key]] if gone else identity
+    return homes, accounts
+
+
+def account_of(fact: Fact) -> str | None:
+    """Id of the Account that a message names (PID-18), None where it names none."""
+    return next((one.id for one in fact.person if one.type == ACCOUNT), None)
+
+
+def moved_account(fact: Fact) -> str | None:
+    """Id of the Account that an A44 moves here: MRG-3, else PID-18; None for others."""
+    if fact.event != MOVES_ACCOUNT:
+        return None
+    number = fact.details.get("prior_account")
+    return account_of(fact) if number is None else stable_id(ACCOUNT, number)
+
+
+def parts(fact: Fact) -> bool:
+    """Whether a fact may part its identity from another one, or take a visit from it."""
+    return edge_kind(fact) in ("unlink", "unmerge", "move", "visit") and other_end(fact) is not None
 
 
 def kin(facts: Iterable[Fact]) -> set[str]:
-    """Identities that facts part their own from, or take visits from.
+    """Identities that were ever joined with others, or parted from them.
 
-    Who has kin shares facts with other persons: all of them are folded together.
+    Those of other persons are kin: they share facts, and are folded together.
     """
     return {
         identity
         for fact in facts
-        if edge_kind(fact) in ("unlink", "unmerge", "move", "visit")
-        and (end := other_end(fact)) is not None
+        if edge_kind(fact) is not None and (end := other_end(fact)) is not None
         for identity in (fact.identity, end)
     }
 

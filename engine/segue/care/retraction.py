@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from segue.care.requirements import generation_of
 from segue.care.stays import NOT_REAL
-from segue.care.tasks import NEED_SYSTEM, REASONS
+from segue.care.tasks import NEED_SYSTEM, REASON_SYSTEM, REASONS
 from segue.care.view import Person
 from segue.fhir.lifecycle import TASK_ENDED
 
@@ -21,8 +21,9 @@ def retract(
     """What becomes of a stored care resource that coordination yields no more.
 
     A Task is cancelled (`deceased`, `anchor-voided`, or `superseded` where the anchor
-    still stands), unless it has ended: then it stays as it is. A plan is revoked, an
-    episode cancelled.
+    still stands), unless it has ended: then it stays as it is, and where nobody but the hub
+    has acted on it, a tag says that it counts no more. A plan is revoked, an episode
+    cancelled.
 
     Args:
         resource: as stored.
@@ -34,14 +35,16 @@ def retract(
     """
     kind = resource["resourceType"]
     if kind == "Task":
-        if resource.get("status") in TASK_ENDED:
-            return dict(resource)
-        made = {**resource, "status": "cancelled"}
-        made["statusReason"] = REASONS[_reason(resource, person)]
+        made = dict(resource)
+        if resource.get("status") not in TASK_ENDED:
+            made["status"] = "cancelled"
+            made["statusReason"] = REASONS[_reason(resource, person)]
+        elif _was_acted_on(resource):
+            return made
     elif kind == "CarePlan":
-        made = {**_without(resource, deleted), "status": "revoked"}
+        made = {**without(resource, deleted), "status": "revoked"}
     elif kind == "EpisodeOfCare":
-        made = {**_without(resource, deleted), "status": "cancelled"}
+        made = {**without(resource, deleted), "status": "cancelled"}
     else:
         return None
     meta = dict(resource.get("meta") or {})
@@ -50,12 +53,16 @@ def retract(
     return made
 
 
-def _without(resource: Mapping[str, Any], deleted: Collection[str]) -> dict[str, Any]:
-    """The resource without the items of its lists that point to what is deleted."""
+def without(resource: Mapping[str, Any], deleted: Collection[str]) -> dict[str, Any]:
+    """A resource without the items of its lists that point to what is deleted."""
+
+    def is_gone(item: Any) -> bool:
+        target = item.get("reference") if isinstance(item, Mapping) else None
+        return isinstance(target, str) and target in deleted
 
     def stays(item: Any) -> bool:
-        reference = item.get("reference") if isinstance(item, Mapping) else None
-        return not isinstance(reference, str) or reference not in deleted
+        within = item.values() if isinstance(item, Mapping) else ()
+        return not (is_gone(item) or any(map(is_gone, within)))
 
     made: dict[str, Any] = {}
     for name, value in resource.items():
@@ -63,6 +70,13 @@ def _without(resource: Mapping[str, Any], deleted: Collection[str]) -> dict[str,
         if kept or not isinstance(value, list):
             made[name] = kept
     return made
+
+
+def _was_acted_on(task: Mapping[str, Any]) -> bool:
+    """Whether anybody but the hub had a part in how a Task ended."""
+    reasons = task.get("statusReason", {}).get("coding", ())
+    own = any(one.get("system") == REASON_SYSTEM for one in reasons)
+    return not own or "output" in task or "note" in task
 
 
 def _reason(task: Mapping[str, Any], person: Person) -> str:

@@ -34,6 +34,7 @@ from segue.model.instants import rfc3339
 __all__ = ["NEED_SYSTEM", "REASONS", "Names", "actor_of", "build", "check_statement", "need_key"]
 
 NEED_SYSTEM: Final = "urn:segue:need"
+REASON_SYSTEM: Final = "urn:segue:status-reason"
 _BSER: Final = "http://hl7.org/fhir/us/bser/CodeSystem/TaskBusinessStatusCS"
 _UCUM: Final = "http://unitsofmeasure.org"
 
@@ -65,7 +66,7 @@ _BUSINESS: Final = {
     "7.0": _concept(_BSER, "7.0", "Service Request Fulfillment Completed"),
 }
 REASONS: Final = {
-    code: _concept("urn:segue:status-reason", code)
+    code: _concept(REASON_SYSTEM, code)
     for code in (
         "deceased",
         "anchor-voided",

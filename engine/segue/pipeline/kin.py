@@ -118,8 +118,8 @@ def settle(draft: Draft, charts: Iterable[Chart], fresh: Sequence[Fact] = ()) ->
     said = facts.said()
     parting = part(said)
     numbers = resolve_numbers(change for person in [fold_person(said)] for change in person.renamed)
-    told = {fact.identity for fact in said}
-    groups = [group for group in parting.groups if not told.isdisjoint(group)]
+    # Whom only others have named yet is a person, too: what comes finds them divided.
+    groups = parting.groups
     chosen = _choose(draft, pool, groups)
     old = {chart.pk: chart.copy() for chart in pool}
     made = [
@@ -200,7 +200,7 @@ def _fold(
     chart: Chart,
     group: Sequence[str],
     facts: Recall,
-    said: Iterable[Fact],
+    said: Sequence[Fact],
     parting: Parting,
     numbers: dict[str, str],
 ) -> Chart:
@@ -216,7 +216,7 @@ def _fold(
         if home in group
     }
     chart.changed, chart.gone = set(chart.visits), set()
-    own = [fact for fact in said if fact.identity in chart.identities]
+    own = parting.said_by(group, said)
     chart.person = fold_person(own, draft.hub.setting.rank, chart.visits.values())
     if chart.person.loose:
         place(chart, facts, numbers, parting.homes)
@@ -300,7 +300,7 @@ class _Owners:
 
     def __init__(self, draft: Draft, made: Sequence[Chart], before: Mapping[int, str]) -> None:
         self._draft = draft
-        self.first = made[0]
+        self.first = next((chart for chart in made if chart.person.key), made[0])
         self._known: dict[str, Chart] = {}
         for chart in made:
             for resource in _resources(chart):
@@ -312,7 +312,7 @@ class _Owners:
             for key in chart.visits:
                 self._known |= dict.fromkeys(ids_of_visit(key), chart)
         self._before = {
-            pk: next((c for c in made if key in c.identities), made[0])
+            pk: next((c for c in made if key in c.identities), self.first)
             for pk, key in before.items()
         }
 

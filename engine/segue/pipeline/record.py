@@ -11,9 +11,10 @@ from typing import Any
 
 from segue.care.consent import labels
 from segue.care.parties import HUB_REFERENCE
-from segue.care.retraction import ENDS_IN_PLACE, retract
+from segue.care.retraction import ENDS_IN_PLACE, retract, without
 from segue.care.view import Person
-from segue.fhir.canonical import hash_of
+from segue.fhir.canonical import hash_of, loads
+from segue.fhir.references import rewrite
 from segue.model.changes import Cause, Head, Kind, Write
 from segue.model.deliveries import Delivery
 from segue.model.facts import Fragment
@@ -24,6 +25,7 @@ from segue.pipeline.compare import (
     content_of,
     deletion,
     differing,
+    parse_key,
     retracted,
     write,
 )
@@ -61,6 +63,7 @@ class Recorder:
         self.held: dict[ResourceKey, frozenset[str]] = {}
         self.after: dict[int, set[int]] = {}
         self.registers: list[Write] = []
+        self.deleted: set[str] = set()
 
     @property
     def cause(self) -> Cause:
@@ -142,7 +145,7 @@ class Recorder:
         ]
         if not gone:
             return
-        bodies = self.draft.bodies([key for key in gone if key.type in _KEPT])
+        bodies = self._bodies([key for key in gone if key.type in _KEPT])
         deleted = {key.reference for key in gone if key not in bodies}
         for key in gone:
             if (body := bodies.get(key)) is not None:
@@ -162,6 +165,23 @@ class Recorder:
             self._add(chart, made)
             self.changes.setdefault(chart.pk, []).append(Change(made))
         chart.margin = replace(chart.margin, retired=tuple(sorted(ended)))
+        self.deleted |= deleted
+
+    def mend(self, chart: Chart) -> None:
+        """Let what ended earlier point to the person as they are now, and to nothing deleted."""
+        patient = chart.person.patient
+        others = {one.id for one in chart.person.patients.values()} - {patient}
+        now = {f"Patient/{other}": f"Patient/{patient}" for other in others}
+        keys = [key for key in map(parse_key, chart.margin.retired) if key in chart.heads]
+        bodies = self._bodies([key for key in keys if not chart.heads[key].deleted])
+        self.put(chart, [without(rewrite(body, now), self.deleted) for body in bodies.values()])
+
+    def _bodies(self, keys: Iterable[ResourceKey]) -> dict[ResourceKey, Resource]:
+        """Contents as this step leaves them, without deleted ones."""
+        wanted = set(keys)
+        own = {one.key: one.body for one in self.step.writes if one.key in wanted}
+        found = self.draft.bodies(wanted - own.keys())
+        return found | {key: loads(body) for key, body in own.items() if body is not None}
 
     def revive(self, chart: Chart, keys: Iterable[ResourceKey]) -> None:
         """Note that the fold yields these again."""
@@ -231,6 +251,10 @@ class Recorder:
             told: `control_id`, `occurred`, `mapping`, `unmapped` for the Provenance.
         """
         step, draft, hub = self.step, self.draft, self.hub
+        if self.deleted:
+            for chart in draft.charts.values():
+                if chart.touched and chart.into is None and chart.margin.retired:
+                    self.mend(chart)
         if not self.history:
             step.deliveries.extend(self._deliveries(forward, protected))
         if step.writes:

@@ -12,7 +12,7 @@ from segue.care.doubts import DOUBTS
 from segue.care.fold import extend_visit, fold_visit
 from segue.care.identity import doubtful, joined_by, other_end, persons
 from segue.care.numbers import NUMBER_CYCLE, refused
-from segue.care.parting import kin
+from segue.care.parting import parts
 from segue.care.person import (
     carry_over,
     extend_person,
@@ -85,7 +85,7 @@ def add_fact(draft: Draft, fact: Fact) -> list[Affected]:
             charts[found.pk] = found
     chart = charts[min(charts)] if charts else draft.create(fact.identity)
     draft.fresh.setdefault(fact.identity, []).append(fact)
-    if kin([fact]) or any(one.margin.kin for one in charts.values()):
+    if parts(fact) or any(one.margin.kin for one in charts.values()):
         return _with_kin(draft, fact, [chart, *charts.values()])
     merged = len(charts) > 1
     affected = Affected(chart, chart.person if chart.revision else None, whole=merged)
@@ -198,6 +198,8 @@ def project(recorder: Recorder, affected: Affected) -> bool:
         kept = {*sources, *(parse_key(reference) for reference in chart.margin.care)}
         recorder.retire(chart, chart.heads.keys() - kept)
         recorder.revive(chart, sources)
+        if chart.margin.retired:
+            recorder.mend(chart)
     return stirred
 
 

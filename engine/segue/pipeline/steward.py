@@ -160,7 +160,8 @@ def find(draft: Draft, name: str) -> Chart:
         if head is not None and head.owner is not None:
             draft.load(pks=[head.owner])
             chart = draft.chart(head.owner)
-    if chart is None:
+    if chart is None or not chart.person.key:
+        # Of some only another's message has told, as of where a visit was moved from.
         raise CannotLinkError(f"{name}: nobody is known by this")
     return chart
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import permutations
 from random import Random
 from typing import Any
 
@@ -13,8 +14,9 @@ from segue.care.fold import fold_visit
 from segue.care.identity import MERGE_CYCLE, UNMERGE, doubtful, persons
 from segue.care.parting import at_home, part
 from segue.care.person import fold_person, note_visit
-from segue.fhir.canonical import canonical_state
-from segue.model.facts import Fact
+from segue.fhir.canonical import canonical_state, loads
+from segue.model.facts import Fact, Fragment
+from segue.model.identity import stable_id
 from tests.support.facts import EXAMPLES, fact, minutes
 
 GRAPHS = max(1_000, EXAMPLES)
@@ -39,7 +41,28 @@ def said(chance: Random, n: int, at: int) -> Fact:
         patient_class=None if event == "A31" else "I",
         disposition="01" if event == "A03" else None,
         links=("HIE|9",) if chance.randrange(20) == 0 else (),
+        mine=(account(n),) if chance.randrange(2) else (),
     )
+
+
+def account(n: int) -> Fragment:
+    """The account of patient n, as PID-18 names it."""
+    number = [{"system": "urn:segue:authority:HOSPA", "value": f"A{n}"}]
+    return Fragment(
+        "Account", stable_id("Account", f"HOSPA|A{n}"), "person", {"identifier": number}
+    )
+
+
+def move(n: int, owner: str, to: str, at: int, event: str) -> Fact:
+    """The visit (A45) or the account (A44) of patient n goes from one patient to another."""
+    one = fact(event, minutes(at), identity=to, visit=None, control=f"v{at} {n} {owner} {to}")
+    one.details["prior_identity"] = owner
+    if event == "A44":
+        one.details["prior_account"] = f"HOSPA|A{n}"
+        one.person = [*one.person, account(n)]
+    elif event == "A45":
+        one.visit = f"HOSPA|V{n}"
+    return one
 
 
 def merge(gone: str, kept: str, at: int, event: str) -> Fact:
@@ -62,7 +85,7 @@ def yields(facts: Sequence[Fact]) -> list[bytes]:
     parting = part(facts)
     found = []
     for group in parting.groups:
-        own = [one for one in facts if one.identity in group]
+        own = parting.said_by(group, facts)
         if not own:
             continue
         person, resources = fold_person(own), list[dict[str, Any]]()
@@ -122,7 +145,10 @@ def test_any_graph_gives_the_same_persons_in_every_order(seed: int) -> None:
     facts = [said(chance, n, 10 + n) for n in range(count)]
     for _ in range(chance.randrange(1, 8)):
         gone, kept = (person_of(one) for one in chance.sample(range(count + 1), 2))
-        if chance.randrange(3):
+        if chance.randrange(4) == 0:
+            n, at = chance.randrange(count), 100 + chance.randrange(30)
+            facts.append(move(n, gone, kept, at, chance.choice(("A43", "A44", "A45"))))
+        elif chance.randrange(3):
             event = chance.choice((*PERSON, "A24", "A37", "A47", "A46"))
             facts.append(merge(gone, kept, 100 + chance.randrange(30), event))
         else:
@@ -133,7 +159,7 @@ def test_any_graph_gives_the_same_persons_in_every_order(seed: int) -> None:
     members = [identity for group in parting.groups for identity in group]
     assert len(members) == len(set(members))
     for group in parting.groups:
-        own = [one for one in facts if one.identity in group]
+        own = parting.said_by(group, facts)
         if not own:
             continue
         person = fold_person(own)
@@ -144,6 +170,62 @@ def test_any_graph_gives_the_same_persons_in_every_order(seed: int) -> None:
             for link in one.get("link", ()):
                 assert link["other"]["reference"].removeprefix("Patient/") in ids
         assert set(person.patients) <= set(group)
+    resources = [loads(line) for state in whole for line in state.split(b"\n") if line]
+    made = [(one["resourceType"], one["id"]) for one in resources]
+    assert len(made) == len(set(made)), "nothing belongs to two persons"
+
+
+def moved(*facts: Fact) -> dict[str, str]:
+    """Whose each visit and account is, by the last part of its key."""
+    parting = part(facts)
+    accounts = {stable_id("Account", f"HOSPA|A{n}"): f"A{n}" for n in range(9)}
+    found = {key.partition("|")[2]: home for key, home in parting.homes.items()}
+    return found | {accounts[id_]: home for id_, home in parting.accounts.items()}
+
+
+def admitted(n: int, at: int, visit: str, number: int | None = None) -> Fact:
+    """An admission of patient n, with an account number or without."""
+    mine = () if number is None else (account(number),)
+    return fact("A01", minutes(at), identity=person_of(n), visit=f"HOSPA|{visit}",
+                control=f"{n} {at}", patient_class="I", mine=mine)  # fmt: skip
+
+
+def test_an_account_is_moved_with_the_visits_under_it() -> None:
+    under, beside = admitted(1, 1, "V1", 1), admitted(1, 2, "V2")
+    told = (under, beside, move(1, person_of(1), person_of(2), 9, "A44"))
+    for order in permutations(told):
+        assert moved(*order) == {"V1": person_of(2), "V2": person_of(1), "A1": person_of(2)}
+        assert part(order).groups == [[person_of(1)], [person_of(2)]]
+
+
+def test_what_comes_under_a_moved_account_later_goes_where_it_went() -> None:
+    away = move(1, person_of(1), person_of(2), 9, "A44")
+    late = admitted(1, 20, "V3", 1)
+    assert moved(admitted(1, 1, "V1", 1), away, late)["V3"] == person_of(2)
+    back = move(1, person_of(2), person_of(1), 30, "A44")
+    assert set(moved(admitted(1, 1, "V1", 1), away, late, back).values()) == {person_of(1)}
+
+
+def test_an_account_that_others_share_moves_nobody_elses_visits() -> None:
+    child = admitted(3, 3, "V3", 1)
+    told = (admitted(1, 1, "V1", 1), child, move(1, person_of(1), person_of(2), 9, "A44"))
+    assert moved(*told)["V3"] == person_of(3)
+
+
+def test_a_visit_that_is_moved_after_its_account_stays_where_it_was_moved() -> None:
+    told = (admitted(1, 1, "V1", 1), move(1, person_of(1), person_of(2), 9, "A44"))
+    on = move(1, person_of(2), person_of(3), 12, "A45")
+    assert moved(*told, on) == {"V1": person_of(3), "A1": person_of(2)}
+
+
+def test_whom_a_move_leaves_does_not_hold_on_to_what_was_moved() -> None:
+    joined = fact("A43", minutes(5), identity=person_of(2), visit=None, control="1")
+    joined.details["prior_identity"] = person_of(1)
+    again = fact("A43", minutes(6), identity=person_of(3), visit=None, control="2")
+    again.details["prior_identity"] = person_of(1)
+    parting = part([joined, again])
+    left = fold_person(parting.said_by(parting.group_of(person_of(2)), [joined, again]))
+    assert list(left.patients) == [person_of(2)]
 
 
 def test_a_circle_of_merges_is_refused_where_it_would_close() -> None:

@@ -1,0 +1,136 @@
+"""Random merges, links and moves between patients: the order of messages changes nothing.
+
+Each history is told in order and shuffled; both must give the same store, in which
+nothing points to what is not there and nobody's message has failed.
+"""
+
+from itertools import permutations
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.integration.test_unmerge import references, said
+from tests.stories.messages import adt
+from tests.support.hub import TestClock, hub
+
+CLOCK = "2026-07-02T22:30:00-04:00"
+PEOPLE = tuple(f"DOE^P{n}||19{50 + n}0101|F" for n in range(6))
+JOINS = ("A40", "A40", "A24", "A37", "A43", "A44", "A44", "A45", "A50", "A42", "A47")
+SEEDS = 10
+
+
+def under(message: str, account: str) -> str:
+    """The message with an account number (PID-18)."""
+    lines = message.split("\r")
+    place = next(n for n, line in enumerate(lines) if line.startswith("PID"))
+    fields = lines[place].split("|")
+    fields += [""] * (19 - len(fields))
+    fields[18] = f"{account}^^^HOSPA^AN"
+    lines[place] = "|".join(fields)
+    return "\r".join(lines)
+
+
+def moved(at: str, control_id: str, to: int, owner: int, account: str) -> str:
+    """An A44: an account goes from one patient to another."""
+    return under(_head("A44", at, control_id, to), account) + (
+        f"MRG|50000{owner}^^^HOSPA^MR||{account}^^^HOSPA^AN\r"
+    )
+
+
+def _head(event: str, at: str, control_id: str, n: int) -> str:
+    message = adt(event, at, control_id, mrn=f"50000{n}", visit="", shared=False, pid=PEOPLE[n])
+    return message.split("PV1")[0]
+
+
+def history(chance: Random) -> list[str]:
+    """Admissions and other events of some patients, then merges, links and moves."""
+    count, told = chance.randrange(2, 5), list[str]()
+
+    def now() -> tuple[str, str]:
+        n = len(told) + 1
+        return f"2026-07-{1 + n // 20:02d} {n % 20:02d}:00", str(n)
+
+    for n in range(count):
+        for _ in range(chance.randrange(1, 4)):
+            event, (at, number) = chance.choice(("A01", "A08", "A03", "A02", "A04")), now()
+            visit = chance.choice((f"W{n}", f"W{n}x"))
+            place = chance.choice(("4W^1", "5E^2"))
+            done = {"disposition": "01", "discharged": at} if event == "A03" else {}
+            message = adt(event, at, number, mrn=f"50000{n}", visit=visit, place=place,
+                          shared=False, pid=PEOPLE[n], **done)  # fmt: skip
+            account = chance.choice((f"A{n}", f"A{n}", f"A{n}b", ""))
+            told.append(under(message, account) if account else message)
+    for _ in range(chance.randrange(1, 6)):
+        told.append(_between(chance, chance.choice(JOINS), count, *now()))
+    return told
+
+
+def _between(chance: Random, event: str, count: int, at: str, number: str) -> str:
+    one, two = chance.sample(range(count + (chance.random() < 0.3)), 2)
+    head = _head(event, at, number, two)
+    visit = chance.choice((f"W{one}", f"W{one}x"))
+    if event in ("A24", "A37"):
+        return head + f"PID|1||50000{one}^^^HOSPA^MR||{PEOPLE[one]}\r"
+    if event == "A44":
+        return moved(at, number, two, one, chance.choice((f"A{one}", f"A{one}b")))
+    if event == "A45":
+        stay = f"PV1|1|I|4W^1{'|' * 16}{visit}^^^HOSPA^VN\r"
+        return head + f"MRG|50000{one}^^^HOSPA^MR||||{visit}^^^HOSPA^VN\r" + stay
+    if event in ("A50", "A42"):
+        old, new = chance.sample((f"W{two}", f"W{two}x", f"W{two}n"), 2)
+        stay = f"PV1|1|I|4W^1{'|' * 16}{new}^^^HOSPA^VN\r"
+        return head + f"MRG|50000{two}^^^HOSPA^MR||||{old}^^^HOSPA^VN\r" + stay
+    return head + f"MRG|50000{one}^^^HOSPA^MR\r"
+
+
+def told(directory: Path, messages: list[str]) -> bytes:
+    """The state after these messages, one by one; nothing is left dangling on the way."""
+    with hub(directory, TestClock.at(CLOCK)) as bench:
+        for message in messages:
+            bench.process(message)
+            references(bench)
+        assert not [one for one in bench.exceptions().values() if one[0] == "failed"]
+        return bench.state()
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_merges_links_and_moves_in_any_order_give_the_same_store(tmp_path: Path, seed: int) -> None:
+    chance = Random(seed)
+    messages = history(chance)
+    straight = told(tmp_path / "straight", messages)
+    assert told(tmp_path / "mixed", chance.sample(messages, len(messages))) == straight
+
+
+ACCOUNTS = (
+    under(said(1, "A04", "2026-07-06 10:00", "1", visit="W9", patient_class="E"), "A9"),
+    under(said(1, "A01", "2026-07-05 08:00", "2"), "A1"),
+    under(said(2, "A01", "2026-07-05 09:00", "3", pid=PEOPLE[2]), "A2"),
+    moved("2026-07-06 11:00", "4", 2, 1, "A9"),
+)
+
+
+def test_a_moved_account_takes_its_visits_along(where: str | Path, tmp_path: Path) -> None:
+    with hub(where, TestClock.at("2026-07-06T12:00:00-04:00")) as bench:
+        bench.work(*ACCOUNTS)
+        references(bench)
+        owners = {
+            one["identifier"][0]["value"]: one["subject"]["reference"]
+            for one in bench.resources("Encounter")
+        }
+        assert owners["W9"] == owners["W2"] != owners["W1"]
+        accounts = {
+            one["identifier"][0]["value"]: one["subject"] for one in bench.resources("Account")
+        }
+        assert [one["reference"] for one in accounts["A9"]] == [owners["W9"]]
+        assert [one["reference"] for one in accounts["A1"]] == [owners["W1"]]
+        assert all(one["active"] for one in bench.resources("Patient")), "nobody was merged"
+        before = bench.state()
+        rebuilt = bench.rebuilt(tmp_path / "anew")
+        assert rebuilt.different == []
+    chance = Random(4)
+    for n, order in enumerate(chance.sample(list(permutations(ACCOUNTS)), 4)):
+        with hub(tmp_path / str(n), TestClock.at("2026-07-06T12:00:00-04:00")) as other:
+            for message in order:
+                other.process(message)
+            assert other.state() == before
