@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from segue.model.events import MEANINGS
+from segue.model.events import HAPPENINGS
 from segue.model.facts import Fact, Fragment
 from segue.model.identity import stable_id
 from segue.model.instants import Moment, instant_of, microseconds
@@ -144,7 +144,7 @@ def fact(
         ),
         *mine,
     ]
-    about_visit = MEANINGS[event].about_visit if event in MEANINGS else event in NOTES
+    about_visit = HAPPENINGS[event].about_visit if event in HAPPENINGS else event in NOTES
     stay = [
         Fragment("Encounter", stable_id("Encounter", visit) if visit else "", "visit", elements),
         *others,
@@ -240,7 +240,7 @@ SAID_OF_VISITS: tuple[dict[str, Any], ...] = (
 )
 CODES = ((), ("I50.23",), ("E11.9", "J18.9"))
 COMMON = ("A02", "A08", "A08", "A03", "A13", "A12", "A06", "A02", "A54", "A21", "A22", "A11")
-EVENTS_DRAWN = (*MEANINGS, "R01", "R01", "T02", "S12", "S15")
+EVENTS_DRAWN = (*HAPPENINGS, "R01", "R01", "T02", "S12", "S15")
 
 
 @st.composite
@@ -275,7 +275,7 @@ def history(seed: int, length: int) -> list[Fact]:
 def _random_fact(chance: Random, event: str, now: int, facts: list[Fact]) -> Fact:
     sent = now + chance.choice((0, 0, 0, 1, 26, 700))
     occurred, targets = minutes(now), None
-    cancels = MEANINGS[event].cancels if event in MEANINGS else ()
+    cancels = HAPPENINGS[event].cancels if event in HAPPENINGS else ()
     known = [f for f in facts if f.event in cancels]
     if known and chance.randrange(2):
         occurred = targets = chance.choice(known).occurred

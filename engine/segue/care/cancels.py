@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 from segue.care.order import Key, recorded_key
 from segue.care.states import Undone
-from segue.model.events import MEANINGS, ONCE
+from segue.model.events import HAPPENINGS, ONCE
 from segue.model.facts import Fact
 from segue.model.instants import Moment
 
 STARTS = frozenset({"A01", "A04", "A05", "A14"})
 """Events without which there is no visit."""
 
-_CANCELS = {code: event.cancels for code, event in MEANINGS.items() if event.cancels}
+_CANCELS = {code: event.cancels for code, event in HAPPENINGS.items() if event.cancels}
 _DELETE = "A23"
 _DISCHARGE = "A03"
 _UPDATE = "A08"

@@ -9,11 +9,11 @@ later struck out is an echo, and falls with it.
 from typing import Any
 
 from segue.care.states import Run, VisitState
-from segue.model.events import MEANINGS
+from segue.model.events import HAPPENINGS
 from segue.model.facts import Fact
 from segue.model.instants import Moment
 
-EFFECTS: dict[str, str] = {code: event.effect for code, event in MEANINGS.items()}
+EFFECTS: dict[str, str] = {code: event.effect for code, event in HAPPENINGS.items()}
 HARD = frozenset(
     {"preadmit", "admit", "register", "class-change", "transfer", "track", "swap"}
     | {"leave", "return"}

@@ -9,7 +9,7 @@ compared as people count ("9" before "10"), and last to the digest of the payloa
 import re
 from functools import lru_cache
 
-from segue.model.events import MEANINGS
+from segue.model.events import HAPPENINGS
 from segue.model.facts import Fact
 
 Key = tuple[int, int, int, str, str, str]
@@ -18,7 +18,7 @@ Key = tuple[int, int, int, str, str, str]
 Instant = tuple[int, int]
 """The first two parts of a key: µs on the axis, then µs of MSH-7."""
 
-_RANKS = {code: event.rank for code, event in MEANINGS.items()}
+_RANKS = {code: event.rank for code, event in HAPPENINGS.items()}
 _UPDATE = 4
 _DIGITS = re.compile(r"\d+")
 

@@ -15,7 +15,7 @@ from segue.care.fold import extend_visit, fold_visit
 from segue.care.movements import EFFECTS
 from segue.care.order import recorded_key
 from segue.care.states import VisitState
-from segue.model.events import MEANINGS
+from segue.model.events import HAPPENINGS
 from segue.model.facts import Fact
 from segue.model.instants import Moment
 
@@ -80,7 +80,7 @@ def timeline(facts: Iterable[Fact], key: str) -> Timeline:
     for n, fact in enumerate(arrived):
         extended = extend_visit(state, fact) if state.status and fact.visit == key else None
         after = fold_visit(arrived[: n + 1], key) if extended is None else extended
-        row = MEANINGS.get(fact.event)
+        row = HAPPENINGS.get(fact.event)
         cancel = struck.get(fact.id)
         told.append(
             Told(

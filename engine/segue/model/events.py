@@ -155,7 +155,7 @@ MOVEMENT_CANCEL = Event(
 )  # fmt: skip
 """A `Z99` that cancels a movement which has no cancel event of its own."""
 
-MEANINGS: dict[str, Event] = {**EVENTS, MOVEMENT_UPDATE: MOVEMENT_CANCEL}
+HAPPENINGS: dict[str, Event] = {**EVENTS, MOVEMENT_UPDATE: MOVEMENT_CANCEL}
 """What the event of a fact may be."""
 
 ONCE: frozenset[str] = frozenset({"A01", "A03", "A04", "A05", "A14"})
