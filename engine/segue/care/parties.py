@@ -46,7 +46,13 @@ HUB_REFERENCE: Final[Mapping[str, Any]] = _reference(HUB, "Segue coordination hu
 
 
 def site_party(name: str, setting: CareSetting) -> Party:
-    """A hospital, as a party."""
+    """A hospital, as a party; the hub stands in where a source has no site.
+
+    >>> site_party("", CareSetting({})).reference["display"]
+    'Segue coordination hub'
+    """
+    if not name:
+        return Party("", "", HUB_REFERENCE, None)
     profile = setting.sites.get(name)
     title = profile.title if profile is not None else name
     return Party(name, "", _reference(name, title), profile.zone if profile is not None else None)
