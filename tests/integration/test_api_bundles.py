@@ -330,19 +330,24 @@ def test_entries_of_a_batch_stand_alone(api: Api) -> None:
             entry("GET", "Communication?subject=Patient/x"),
             entry("DELETE", "Communication/none"),
             entry("GET", "Quux"),
+            entry("GET", "not a url"),
+            entry("PUT", "Communication/x"),
         ],
         "batch",
     )
     assert answer.json()["type"] == "batch-response"
-    assert [s[:3] for s in statuses(answer)] == ["201", "400", "404", "200", "204", "404"]
+    found = [s[:3] for s in statuses(answer)]
+    assert found == ["201", "400", "404", "200", "204", "404", "400", "400"]
     failed = answer.json()["entry"][1]["response"]
     assert failed["outcome"]["resourceType"] == "OperationOutcome"
     assert answer.json()["entry"][3]["resource"]["total"] == 1
 
 
 def test_a_reader_may_batch_reads(api: Api) -> None:
-    answer = send(api, [entry("GET", "Communication")], "batch", client="demo")
-    assert statuses(answer) == ["200 OK"]
+    sent = [entry("GET", "Communication"), entry("POST", "Communication", call("Patient/x"))]
+    answer = send(api, sent, "batch", client="demo")
+    assert statuses(answer) == ["200 OK", "403 Forbidden"]
+    assert send(api, sent, client="demo").status_code == 403
 
 
 def test_prefer_representation_puts_the_resources_into_the_answer(api: Api) -> None:

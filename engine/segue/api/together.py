@@ -6,7 +6,7 @@ Source: https://hl7.org/fhir/R4/http.html#transaction
 from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 
@@ -43,13 +43,13 @@ def together(context: Context, bundle: dict[str, Any]) -> dict[str, Any]:
             nothing was written.
     """
     _check_shape(bundle)
-    requests = bundles.entries(bundle)
-    kind: Literal["batch", "transaction"] = bundle["type"]
-    reads = all(one.method in ("GET", "HEAD") or one.rest.startswith("$") for one in requests)
-    if not reads and not context.speaker.may_write:
-        raise fhir_error("forbidden", "forbidden", "this client may read, and not write")
+    kind = bundles.kind_of(bundle)
     if kind == "batch":
-        return bundles.response(kind, [_alone(context, one) for one in requests])
+        sent = enumerate(bundle.get("entry", ()))
+        return bundles.response(kind, [_alone(context, n, one) for n, one in sent])
+    requests = bundles.entries(bundle)
+    for entry in requests:
+        _check_right(context, entry)
     hub = context.hub
     written = write_all(hub, context.speaker, requests, base=context.root)
     stored = left(hub, written)
@@ -90,10 +90,21 @@ def _check_shape(bundle: Mapping[str, Any]) -> None:
 _TEXTS = ("method", "url", "ifMatch", "ifNoneMatch", "ifNoneExist", "ifModifiedSince")
 
 
-def _alone(context: Context, entry: Entry) -> dict[str, Any]:
+def _reads(entry: Entry) -> bool:
+    return entry.method in ("GET", "HEAD") or entry.rest.startswith("$")
+
+
+def _check_right(context: Context, entry: Entry) -> None:
+    if not context.speaker.may_write and not _reads(entry):
+        raise fhir_error("forbidden", "forbidden", "this client may read, and not write")
+
+
+def _alone(context: Context, index: int, sent: dict[str, Any]) -> dict[str, Any]:
     """One entry of a batch, independent of the others."""
     try:
-        if entry.method in ("GET", "HEAD") or entry.rest.startswith("$"):
+        entry = bundles.entry_of(index, sent)
+        _check_right(context, entry)
+        if _reads(entry):
             return _read(context, entry)
         alone = [replace(entry, index=0)]
         hub = context.hub
@@ -103,7 +114,7 @@ def _alone(context: Context, entry: Entry) -> dict[str, Any]:
     except FhirError as error:
         return _refused(error)
     except Exception as error:  # noqa: BLE001 - one entry must not spoil the others
-        log.error("request.broke", method=entry.method, **described(error))  # noqa: TRY400
+        log.error("request.broke", method="batch", **described(error))  # noqa: TRY400
         issue = Issue("error", "exception", "", "the engine failed: its log has more")
         return bundles.response_entry("500 Internal Server Error", outcome=outcome([issue]))
 

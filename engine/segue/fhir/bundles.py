@@ -53,24 +53,37 @@ class Entry:
     patch: Patch | None = None
 
 
+def kind_of(bundle: dict[str, Any]) -> Literal["batch", "transaction"]:
+    """What a Bundle that is sent to the base asks for.
+
+    Raises:
+        FhirError: 400; it is neither a batch nor a transaction.
+    """
+    kind = bundle.get("type")
+    if bundle.get("resourceType") != "Bundle" or kind not in ("batch", "transaction"):
+        raise fhir_error(
+            "incorrect", "value", "POST to the base takes a Bundle of type batch or transaction",
+            "Bundle.type",
+        )  # fmt: skip
+    return "batch" if kind == "batch" else "transaction"
+
+
 def entries(bundle: dict[str, Any]) -> list[Entry]:
     """The requests of a batch or transaction, in the bundle's order.
 
     Raises:
         FhirError: 400; not a batch or transaction, or an entry without a usable request.
     """
-    if bundle.get("resourceType") != "Bundle" or bundle.get("type") not in (
-        "batch",
-        "transaction",
-    ):
-        raise fhir_error(
-            "incorrect", "value", "POST to the base takes a Bundle of type batch or transaction",
-            "Bundle.type",
-        )  # fmt: skip
-    return [_entry(index, entry) for index, entry in enumerate(bundle.get("entry", ()))]
+    kind_of(bundle)
+    return [entry_of(index, entry) for index, entry in enumerate(bundle.get("entry", ()))]
 
 
-def _entry(index: int, entry: dict[str, Any]) -> Entry:
+def entry_of(index: int, entry: dict[str, Any]) -> Entry:
+    """The request of an entry.
+
+    Raises:
+        FhirError: 400; it has none that is usable.
+    """
     where = f"Bundle.entry[{index}]"
     request = entry.get("request", {})
     method, url = request.get("method"), request.get("url")
