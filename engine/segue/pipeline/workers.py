@@ -30,9 +30,9 @@ LEASE_SECONDS = 3.0
 POLL_SECONDS = 0.25
 TIMER_SECONDS = 0.5
 OUTAGE_SECONDS = 1.0
-LOCK_SECONDS = 0.02
-"""CPU time of a commit that an embedded store's write lock should not be held beyond;
-with the fsync that is about 30 ms."""
+LOCK_SECONDS = 0.03
+"""CPU time that an embedded store's write lock should not be held beyond by one commit;
+with the fsync that is about 40 ms."""
 
 log = structlog.get_logger(__name__)
 
@@ -103,7 +103,6 @@ class Worker:
         if not entries:
             return 0
         moves = self._moves(entries)
-        sql = self._hub.stages.seconds["sql"]
         outcome = process(self._hub, entries, moves)
         for move in moves:
             lease = self._held[move.partition]
@@ -111,8 +110,8 @@ class Worker:
         self._processed += len(entries)
         self._failed += len(outcome.states)
         self._batches += 1
-        stages = self._hub.stages
-        self._adapt(len(entries), (stages.seconds["sql"] - sql) / stages.every)
+        if outcome.committed is not None:
+            self._adapt(len(entries), outcome.committed.held)
         return len(entries)
 
     def _moves(self, entries: Sequence[InboxEntry]) -> list[CursorMove]:

@@ -139,7 +139,7 @@ class Commit:
     owners: dict[int, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Committed:
     """Where a commit stands in the one order.
 
@@ -147,12 +147,14 @@ class Committed:
         position: dense, in commit order. at: microseconds UTC, strictly monotone.
         registers: the heads of directory resources that stood against the stored ones.
         writes: the last write of each other resource.
+        held: CPU seconds from the begin of the transaction to its end.
     """
 
     position: int
     at: int
     registers: dict[ResourceKey, Head] = field(default_factory=dict)
     writes: Sequence[Write] = ()
+    held: float = 0.0
 
     @property
     def heads(self) -> dict[ResourceKey, Head]:

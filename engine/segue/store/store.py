@@ -4,6 +4,7 @@ import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from time import thread_time
 
 from segue.model.instants import Clock
 from segue.store.commit import Plan, write_commit
@@ -60,9 +61,11 @@ class Store:
         tx = self._new("tx", 1)[0] if self.database.dialect == "postgresql" else None
         try:
             with self.database.write() as session:
+                begun = thread_time()
                 committed = write_commit(session, plan, tx, self._clock)
         except Conflict as error:
             raise RevisionConflict from error
+        committed.held = thread_time() - begun
         if any(step.deliveries for step in commit.steps):
             self.bell.ring("outbox")
         return committed
