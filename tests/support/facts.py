@@ -281,6 +281,7 @@ def _random_fact(chance: Random, event: str, now: int, facts: list[Fact]) -> Fac
         occurred = targets = chance.choice(known).occurred
     elif chance.randrange(4) == 0:
         occurred = minutes(max(0, now - chance.choice((1, 30, 900))))
+    others = tuple(condition(code) for code in chance.choice(CODES))
     return fact(
         event,
         occurred,
@@ -297,10 +298,13 @@ def _random_fact(chance: Random, event: str, now: int, facts: list[Fact]) -> Fac
         patient=chance.choice(DEMOGRAPHICS),
         encounter=chance.choice(SAID_OF_VISITS)
         | ({"location#pending": place(chance.choice(PLACES))} if event == "A15" else {}),
-        others=tuple(condition(code) for code in chance.choice(CODES)),
+        others=others,
         received=minutes(sent).us + chance.randrange(5_000_000),
         details=chance.choice(({}, {"service": "MED"}, {"deceased": "Y"}, {"deceased": "N"}))
-        | (_movement(chance) if chance.randrange(3) == 0 else {}),
+        | (_movement(chance) if chance.randrange(3) == 0 else {})
+        | (
+            {"listed": {"DG1": [f"{o.type}/{o.id}" for o in others]}} if chance.randrange(3) else {}
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from segue.care.cancels import is_cancel
 from segue.care.dates import moment_of
 from segue.care.dispositions import meaning
 from segue.care.identity import DECISIONS, edge_kind, other_end, standing, survivors
+from segue.care.listed import LISTED, forget_references, relist
 from segue.care.numbers import renamed_by
 from segue.care.order import rank_of, recorded_key
 from segue.care.registers import resolve, state_elements
@@ -79,7 +80,7 @@ def extend_person(state: PersonState, fact: Fact, rank: Sequence[str] = ()) -> P
     source = source_of(fact)
     if (told := new.sources.get(source)) is not None:
         new.sources[source] = Told(
-            told.site, told.labels, told.newest, dict(told.resources), told.cleared
+            told.site, told.labels, told.newest, dict(told.resources), told.cleared, told.listed
         )
     known = state.patients.get(fact.identity)
     new.patients = dict(state.patients)
@@ -303,6 +304,22 @@ def _take(person: PersonState, fact: Fact) -> None:
         if "practice" in fact.details:
             elements = {**elements, PRACTICE: fact.details["practice"] or None}
         state_elements(told, "Patient", stamp, elements)
+    if LISTED in fact.details:
+        _relist(told, fact)
+
+
+def _relist(told: Told, fact: Fact) -> None:
+    """Withdraw what the source lists no more; another source may still speak of it."""
+    told.listed, gone = relist(told.listed, fact.identity, fact, told.resources)
+    for reference in gone:
+        told.resources.pop(reference, None)
+    if gone:
+        for name, groups in told.resources.items():
+            kept = [(stamp, dict(group)) for stamp, group in groups]
+            for _, group in kept:
+                forget_references(group, gone)
+            if kept != groups:
+                told.resources[name] = [one for one in kept if one[1]]
 
 
 def _know(person: PersonState, fact: Fact, stamp: Stamp) -> None:

@@ -58,6 +58,7 @@ class VisitState:
         labels: security labels of the facts, sorted.
         numbers: other numbers that messages gave to this visit, sorted.
         pending: places of a transfer that is announced (A15) and has not happened.
+        listed: by source and segment what the last whole list held.
     """
 
     key: str = ""
@@ -92,6 +93,7 @@ class VisitState:
     labels: list[str] = field(default_factory=list)
     numbers: list[str] = field(default_factory=list)
     pending: list[Any] = field(default_factory=list)
+    listed: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def discharged(self) -> bool:
@@ -138,6 +140,7 @@ class Told:
         resources: `Patient`, or `Type/id` of another resource, to groups of elements
             that were first said, as they still are, in the same statement.
         cleared: stamp of the last denial of death.
+        listed: by identity and segment what the last whole list held.
     """
 
     site: str
@@ -145,6 +148,7 @@ class Told:
     newest: tuple[int, int] = (0, 0)
     resources: dict[str, list[tuple[Stamp, dict[str, Any]]]] = field(default_factory=dict)
     cleared: Stamp | None = None
+    listed: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ The statement that was recorded last holds; an absent element keeps its value, a
 deletes it. What depends on the order of events is no statement (`segue.care.movements`).
 """
 
+from segue.care.listed import LISTED, forget_references, relist
 from segue.care.movements import DISCHARGE, PLAIN, kind_of
 from segue.care.states import VisitState
 from segue.model.facts import Fact
@@ -60,6 +61,15 @@ def tell(state: VisitState, fact: Fact, discharge_void: bool, *, note: bool = Fa
                 _withdraw_or_add(state, key, fragment.elements)
             elif known != (known | fragment.elements):
                 _withdraw_or_add(state, key, known | fragment.elements)
+    if LISTED in details:
+        _relist(state, fact)
+
+
+def _relist(state: VisitState, fact: Fact) -> None:
+    state.listed, gone = relist(state.listed, fact.site, fact, state.others)
+    if gone:
+        state.others = {name: one for name, one in state.others.items() if name not in gone}
+        forget_references(state.elements, gone)
 
 
 def _withdraw_or_add(state: VisitState, key: str, elements: dict[str, object]) -> None:

@@ -108,6 +108,7 @@ class Plan:
         structural: fields that nothing need be made of.
         anchors: segments that placements ask about; followed: those whose nearest one
             before is read by rules of others.
+        snapshot: segments that list all there is, at a site that sends them so.
         personal: segments that speak of the patient alone, whatever stands around them;
             with the maps that must have made something, or parts of them say nothing.
     """
@@ -118,6 +119,7 @@ class Plan:
     personal: dict[str, tuple[str, ...]] = field(default_factory=dict)
     anchors: frozenset[str] = ANCHORS
     followed: frozenset[str] = frozenset()
+    snapshot: frozenset[str] = frozenset()
 
 
 def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tuple[Rule, str]]]:

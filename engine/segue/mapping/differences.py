@@ -11,14 +11,14 @@ class Difference(NamedTuple):
     """One thing that is otherwise than in the core.
 
     Attributes:
-        what: `rule`, `code`, `placement` or `identity`; name: `PV1_Encounter.class`,
-            `HL70004_ActCode.OBS`.
+        what: `rule`, `code`, `placement`, `snapshot` or `identity`; name:
+            `PV1_Encounter.class`, `HL70004_ActCode.OBS`, `AL1`.
         change: added, changed, or off.
         before, after: as it reads, "" where there is nothing.
         where: `file:line` of the layer that says so; because: its reason.
     """
 
-    what: Literal["rule", "code", "placement", "identity"]
+    what: Literal["rule", "code", "placement", "snapshot", "identity"]
     name: str
     change: Literal["added", "changed", "off"]
     before: str
@@ -30,7 +30,7 @@ class Difference(NamedTuple):
 def differences(core: MappingSet, site: MappingSet) -> list[Difference]:
     """All that a site's mapping set has otherwise than the core, in order of name."""
     found = [*_rules(core, site), *_codes(core, site), *_placements(core, site)]
-    return sorted(found) + list(_identity(core, site))
+    return [*sorted(found), *_snapshot(site), *_identity(core, site)]
 
 
 def _rules(core: MappingSet, site: MappingSet) -> Iterator[Difference]:
@@ -85,6 +85,12 @@ def _placed(mapping: MappingSet) -> Iterator[Placement]:
     for plan in mapping.plans.values():
         for options in plan.options.values():
             yield from (option.placement for option in options)
+
+
+def _snapshot(site: MappingSet) -> Iterator[Difference]:
+    where = f"mappings/{site.layers[-1]}/site.yaml"
+    for name in sorted(site.snapshot):
+        yield Difference("snapshot", name, "changed", "segments add up", "all of them", where)
 
 
 def _identity(core: MappingSet, site: MappingSet) -> Iterator[Difference]:

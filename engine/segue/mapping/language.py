@@ -155,6 +155,11 @@ IDENTITY_KEYS: dict[str, dict[str, Any]] = {
 
 SITE_KEYS: dict[str, dict[str, Any]] = {
     "extends": _described(_TEXT, "`vendors/<name>`: the layer between core and this site."),
+    "snapshot": _described(
+        _TEXTS,
+        "Segments of which every message that has any lists all, `[DG1, AL1]`: what is not "
+        "listed any more is withdrawn. Without this line segments add up.",
+    ),
     "because": RULE_KEYS["because"],
 }
 
@@ -187,7 +192,7 @@ def json_schema(kind: str = "segments") -> dict[str, Any]:
     """JSON Schema (2020-12) of one kind of file: segments, tables, messages.
 
     >>> sorted(json_schema("site")["properties"])
-    ['because', 'extends']
+    ['because', 'extends', 'snapshot']
     """
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -1,5 +1,6 @@
 """A mapping set: core, then vendor, then site, loaded and compiled; faults have lines."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -16,7 +17,7 @@ from segue.mapping.language import (
     Table,
 )
 from segue.mapping.read import Layer, Reading, known_keys, read_layer
-from segue.mapping.source import Fault, MappingError, did_you_mean, read_file
+from segue.mapping.source import Document, Fault, MappingError, did_you_mean, read_file
 from segue.mapping.tables import Tools
 from segue.mapping.values import Memo
 from segue.mapping.walk import Memory, memory
@@ -35,6 +36,7 @@ class MappingSet:
         layers: names of the layers, lowest first.
         rules: all rules by ordinal.
         plans: message type or structure (`ADT`, `ADT_A39`) to its plan.
+        snapshot: segments of which every message lists all.
         caches: values that depend on the site's settings, by identity of those.
     """
 
@@ -47,6 +49,7 @@ class MappingSet:
     programs: dict[str, Program]
     plans: dict[str, Plan]
     identity: IdentityRules
+    snapshot: frozenset[str] = frozenset()
     caches: dict[int, Room] = field(default_factory=dict)
 
     def remember(self, settings: object) -> Room:
@@ -116,6 +119,7 @@ def load(core: Path, sites: Sequence[Path] = (), site: str | None = None) -> Map
     plans = {}
     for name in reading.messages:
         plans[name] = compile_plan(name, _family(reading, name), programs)
+        plans[name].snapshot = reading.snapshot
     return MappingSet(
         site=site,
         digest=reading.digest.hexdigest()[:32],
@@ -126,6 +130,7 @@ def load(core: Path, sites: Sequence[Path] = (), site: str | None = None) -> Map
         programs=programs,
         plans=plans,
         identity=reading.identity,
+        snapshot=reading.snapshot,
     )
 
 
@@ -156,7 +161,9 @@ def _layers(reading: Reading, core: Path, sites: Sequence[Path], site: str | Non
     if settings.is_file():
         document = read_file(settings, f"sites/{site}/site.yaml")
         reading.faults += document.faults
+        reading.digest.update(b"site.yaml\0" + settings.read_bytes() + b"\0")
         known_keys(document, document.data or {}, SITE_KEYS, ())
+        reading.snapshot = _snapshot(document)
         vendor = (document.data or {}).get("extends")
         if vendor:
             folder = next((r / vendor for r in reversed(roots) if (r / vendor).is_dir()), None)
@@ -176,6 +183,16 @@ def _layers(reading: Reading, core: Path, sites: Sequence[Path], site: str | Non
         reading.faults += [f for f in document.faults if f not in reading.faults]
     layers.append(Layer(f"sites/{site}", own))
     return layers
+
+
+def _snapshot(document: Document) -> frozenset[str]:
+    """The segments that list all there is (`snapshot:`)."""
+    names = (document.data or {}).get("snapshot") or []
+    wrong = [name for name in names if not re.fullmatch("[A-Z][A-Z0-9]{2}", str(name))]
+    if wrong or not isinstance(names, list):
+        document.fault(("snapshot",), "snapshot: names of segments are expected, [DG1, AL1]")
+        return frozenset()
+    return frozenset(names)
 
 
 def _check_references(reading: Reading) -> None:

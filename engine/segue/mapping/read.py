@@ -59,6 +59,7 @@ class Reading:
     tables: dict[str, Table] = field(default_factory=dict)
     messages: dict[str, MessageMap] = field(default_factory=dict)
     identity: IdentityRules = field(default_factory=IdentityRules)
+    snapshot: frozenset[str] = frozenset()
     digest: Any = field(default_factory=hashlib.sha256)
 
 

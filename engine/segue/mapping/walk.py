@@ -67,6 +67,7 @@ def walk(
     repeated = True
     counts: dict[str, int] = {}
     anchor, anchors, followed = "", plan.anchors, plan.followed
+    listing = Listing(run) if plan.snapshot else None
     for segment in segments:
         name, line = segment.name, segment.line
         counts[name] = number = counts.get(name, 0) + 1
@@ -86,7 +87,8 @@ def walk(
             if said.makes:
                 standing.update(said.makes)
             heard.append(said)
-            person += said.parts
+            parts = said.parts
+            person += parts
             unread = said.unread
         else:
             hearing.number = number
@@ -102,6 +104,10 @@ def walk(
             where = name if number == 1 else f"{name}[{number}]"
             for n, raw in unread:
                 unmapped[f"{where}-{n}"] = raw
+        if listing is not None and name in plan.snapshot:
+            listing.add(segment, parts)
+    if listing is not None:
+        listing.tell(run)
     owner = ("Patient", fact.identity)
     if repeated and heard:
         # What was said is kept as long as these keys are, so that no id comes again.
@@ -137,6 +143,32 @@ def places(
         _, unread = hearing.hear(segment, _option(plan, "", segment, run))
         where = name if hearing.number == 1 else f"{name}[{hearing.number}]"
         unmapped |= {f"{where}-{n}": raw for n, raw in unread}
+
+
+class Listing:
+    """What the segments list of which a site sends all every time.
+
+    A list with a segment that nothing could be made of is no list: it adds, and takes
+    nothing away. Segments of nothing but nulls list nothing: all that was goes.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._blank = run.blank
+        self._listed: dict[str, list[str]] = {}
+        self._doubtful: set[str] = set()
+
+    def add(self, segment: Segment, parts: list[Part]) -> None:
+        """Take one segment, and what was made of it."""
+        made = [f"{key[0]}/{key[1]}" for _, key, _, _, whole in parts if whole is not None]
+        self._listed.setdefault(segment.name, []).extend(made)
+        # Field 1 of all such segments is their set id.
+        if not made and any(raw.strip(self._blank) for raw in segment.fields[2:]):
+            self._doubtful.add(segment.name)
+
+    def tell(self, run: Run) -> None:
+        """Leave the lists in the details of the fact."""
+        if listed := {n: m for n, m in self._listed.items() if n not in self._doubtful}:
+            run.details["listed"] = listed
 
 
 def _patient(known: Memory, place: tuple[str, str | None, str]) -> dict[Any, Any]:

@@ -66,7 +66,8 @@ class Fact:
             (PD1-3 or PD1-4 id), `deceased` (`Y`, `N`, or "" for null),
             `place` (PV1-3 as sent, without bed status), `movement` (ZBE-1),
             `corrects` (ZBE-4 says that it takes the place of what was said of the
-            movement), `historic` (ZBE-5: the visit is not like this any more).
+            movement), `historic` (ZBE-5: the visit is not like this any more),
+            `listed` (see `segue.care.listed`).
         history: from a feed or bundle that only fills the index.
         labels: security label codes (`42CFRPart2`, `R` …) of the source.
         mapping: digest of the mapping set that made it.

@@ -88,7 +88,8 @@ def add_fact(draft: Draft, fact: Fact) -> list[Affected]:
     if parts(fact) or any(one.margin.kin for one in charts.values()):
         return _with_kin(draft, fact, [chart, *charts.values()])
     merged = len(charts) > 1
-    affected = Affected(chart, chart.person if chart.revision else None, whole=merged)
+    known = chart.revision or chart.person.key
+    affected = Affected(chart, chart.person if known else None, whole=merged)
     if merged:
         for pk, other in charts.items():
             if pk != chart.pk:
@@ -177,12 +178,15 @@ def project(recorder: Recorder, affected: Affected) -> bool:
         old is None or not looks_the_same(old, chart.visits[name]) for name, old in visits.items()
     )
     belongs = chart.episodes
+    unlisted: set[str] = set()
     if stirred or belongs is None:
         belongs = episodes_of(chart.view(setting), setting)
     for name in sorted(visits):
         old, visit = visits[name], chart.visits[name]
         site = frozenset((visit.site,))
         told = visit if old is None else _only_news(old, visit)
+        if old is not None and old.listed is not visit.listed:
+            unlisted |= old.others.keys() - visit.others.keys()
         for resource in visit_resources(person, told, belongs.get(name)):
             wanted.append(resource)
             sources[key_of(resource)] = site
@@ -191,8 +195,9 @@ def project(recorder: Recorder, affected: Affected) -> bool:
     recorder.hub.stages.end("fold")
     _notify(recorder, affected, wanted)
     recorder.put(chart, wanted, sources)
-    if names:
-        withdrawn = [parse_key(name) for name in names if name != "Patient"]
+    if names or unlisted:
+        unlisted |= names or set()
+        withdrawn = [parse_key(name) for name in unlisted if name != "Patient"]
         recorder.retire(chart, [key for key in withdrawn if key not in sources])
     if affected.whole:
         kept = {*sources, *(parse_key(reference) for reference in chart.margin.care)}
@@ -284,6 +289,8 @@ def news(before: PersonState, after: PersonState) -> set[str] | None:
         old = before.sources[name]
         if told is old:
             continue
+        if told.listed is not old.listed:
+            names |= old.resources.keys() - told.resources.keys()
         for one, groups in told.resources.items():
             known = old.resources.get(one)
             if groups is not known and groups != known:

@@ -111,7 +111,8 @@ def test_diff_shows_what_a_site_has_otherwise_and_why():
     assert rule["where"].endswith("segments/PID_Patient.yaml:3")
     assert found["code", "HL70004_ActCode.OBSERVATION"]["change"] == "added"
     assert found["identity", "visit"]["before"].startswith("PV1-19")
-    assert len(items) == len(found) == 9
+    assert found["snapshot", "AL1"]["after"] == "all of them"
+    assert len(items) == len(found) == 11
 
 
 def test_diff_of_a_site_that_is_the_core_is_nothing():
