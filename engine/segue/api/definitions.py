@@ -1,12 +1,12 @@
 """Definitions by their canonical URL: those that are stored, and those that are shipped."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from segue.api import read
 from segue.fhir.canonical import loads
 from segue.fhir.search.query import parse
-from segue.mapping.concept_maps import concept_map
+from segue.pipeline.definitions import own
 from segue.pipeline.engine import Hub
 from segue.store.reader import Reader
 from segue.store.search import Searcher
@@ -48,7 +48,7 @@ def by_url(reader: Reader, hub: Hub, type_: str, canonical: str) -> Resource | N
     return next(
         (
             one
-            for one in shipped(hub, type_)
+            for one in own(hub, type_)
             if one.get("url") == url and version in ("", one.get("version"))
         ),
         None,
@@ -69,30 +69,8 @@ def named(reader: Reader, hub: Hub, type_: str, id_: str) -> Resource:
         FhirError: 404, 410.
     """
     if reader.read(type_, id_) is None:
-        for one in shipped(hub, type_):
+        for one in own(hub, type_):
             if one["id"] == id_:
                 return one
     found: Resource = loads(read.current(reader, type_, id_).body or "{}")
     return found
-
-
-def shipped(hub: Hub, type_: str) -> Iterator[Resource]:
-    """The engine's own definitions of a type: protocols, and the maps of sites' tables."""
-    if type_ == "PlanDefinition":
-        yield from hub.protocols.definitions
-    elif type_ == "ActivityDefinition":
-        yield from hub.protocols.activities
-    elif type_ == "ConceptMap":
-        yield from _tables(hub)
-
-
-def _tables(hub: Hub) -> Iterator[Resource]:
-    """The code tables: core's once, and each that a site changed under the site's name."""
-    seen = set()
-    for site in ("", *sorted(hub.sites)):
-        for name, table in sorted(hub.mapping_for(site).tables.items()):
-            own = any(place.layer != "core" for place in table.places.values())
-            known = f"{site}-{name}" if own and site else "" if own else name
-            if known and known not in seen:
-                seen.add(known)
-                yield concept_map(table, known)

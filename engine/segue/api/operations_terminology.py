@@ -15,6 +15,7 @@ from segue.fhir.outcomes import fhir_error
 from segue.fhir.translation import Match, translate
 from segue.model.identity import stable_id
 from segue.model.instants import rfc3339
+from segue.pipeline.definitions import own
 
 Resource = Mapping[str, Any]
 
@@ -143,8 +144,10 @@ def _maps(asked: Invocation) -> list[Resource]:
         if asked.level == "instance":
             return [definitions.named(reader, hub, "ConceptMap", asked.id)]
         if url is None:
-            return [*definitions.all_stored(reader, "ConceptMap"),
-                    *definitions.shipped(hub, "ConceptMap")]  # fmt: skip
+            # As they are in this moment; the stored copy may be of a moment ago.
+            ours = {(one["id"], one["url"]): one for one in own(hub, "ConceptMap")}
+            others = definitions.all_stored(reader, "ConceptMap")
+            return [*(o for o in others if (o["id"], o.get("url")) not in ours), *ours.values()]
         found = definitions.by_url(reader, hub, "ConceptMap", url)
     if found is None:
         raise fhir_error("not-found", "not-found", f"there is no ConceptMap {url} here", "url")

@@ -1,6 +1,7 @@
 """Finds and reads the shipped facts: definitions, search parameters, protocols."""
 
 import json
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -52,3 +53,25 @@ def read_json(folder: Path, pattern: str = "*.json") -> list[dict[str, Any]]:
 def plan_definitions(folder: Path | None = None) -> list[dict[str, Any]]:
     """The shipped PlanDefinitions."""
     return read_json((folder or shipped()) / "plan_definitions")
+
+
+_DEFINED = frozenset(
+    {"StructureDefinition", "ValueSet", "CodeSystem", "SearchParameter", "OperationDefinition"}
+)
+
+
+def site_definitions(folders: Iterable[Path]) -> list[dict[str, Any]]:
+    """The definitions in a site's folders, as published: also those within Bundles.
+
+    Raises:
+        ValueError: a file is not JSON; the message names it.
+    """
+    found: list[dict[str, Any]] = []
+    for folder in folders:
+        for place in (folder, folder / "profiles", folder / "search_parameters"):
+            for content in read_json(place):
+                kind = content.get("resourceType")
+                entries = content.get("entry", ()) if kind == "Bundle" else ()
+                parts = [content, *(one.get("resource", {}) for one in entries)]
+                found += [one for one in parts if one.get("resourceType") in _DEFINED]
+    return found

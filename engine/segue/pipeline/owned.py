@@ -121,8 +121,17 @@ def _not_theirs(type_: str, name: str, owner: str) -> Issue:
     return Issue("error", "not-owned", f"{type_}.{name}", f"{type_}.{name} is decided by {owner}")
 
 
+DEFINED = frozenset(
+    {"ActivityDefinition", "CodeSystem", "ConceptMap", "OperationDefinition", "PlanDefinition",
+     "SearchParameter", "StructureDefinition", "ValueSet"}
+)  # fmt: skip
+"""Types of what the engine works by; see `segue.pipeline.definitions`."""
+
+
 def decider(type_: str, id_: str, chart: Chart | None, setting: CareSetting) -> str:
     """In words, who decides about a computed resource."""
+    if chart is None and type_ in DEFINED:
+        return "the engine's own files: store yours under another id"
     if chart is None:
         return "the feeds that it is taken from"
     if f"{type_}/{id_}" in chart.margin.care:

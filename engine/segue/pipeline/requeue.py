@@ -14,7 +14,8 @@ from segue.pipeline.record import Recorder
 from segue.pipeline.replay import replay
 from segue.pipeline.transact import Draft, transact
 from segue.pipeline.wanted import SYSTEM
-from segue.store.records import Step
+from segue.store.reader import Reader
+from segue.store.records import Step, StoredVersion
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +30,7 @@ def requeue(hub: Hub) -> int:
     """
     with hub.store.read() as reader:
         parked = reader.issues_of(reader.entries_in("parked"))
-        open_ = list(_open(reader.current("directory"), hub)) if parked else []
+        open_ = list(_open(_directory(reader), hub)) if parked else []
     numbers = [n for n, issues in parked.items() if any(i.code == WANTED for i in issues)]
     if not numbers:
         return 0
@@ -45,6 +46,13 @@ def requeue(hub: Hub) -> int:
         transact(hub, compute)
     log.info("codes.added", tasks=len(open_), replayed=len(numbers))
     return len(numbers)
+
+
+def _directory(reader: Reader) -> Iterator[StoredVersion]:
+    after = 0
+    while page := reader.current("directory", after):
+        yield from page
+        after = page[-1].pk
 
 
 def _open(current: Iterable[Any], hub: Hub) -> Iterator[Fragment]:

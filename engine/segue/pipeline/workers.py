@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from segue.model.messages import InboxEntry
+from segue.pipeline.definitions import register_definitions
 from segue.pipeline.engine import Hub
 from segue.pipeline.organizations import register_organizations
 from segue.pipeline.process import is_outage, process
@@ -150,11 +151,12 @@ class Worker:
         return self._matcher is not None and self._matcher.step() > 0
 
     def _requeue(self) -> None:
-        """Replay what waits for a code, at the start and when the mapping has changed."""
+        """Replay what waits for a code, and show the tables, at the start and after a change."""
         hub = self._hub
         mapping = tuple(hub.mapping_for(site).digest for site in hub.sites)
         if mapping != self._mapping:
             self._mapping = mapping
+            register_definitions(hub)
             requeue(hub)
 
     def _adapt(self, entries: int, seconds: float) -> None:

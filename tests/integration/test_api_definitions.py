@@ -1,0 +1,90 @@
+"""The definitions that the engine works by are read and searched, and not written."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from segue.fhir.validation.validator import Validator
+from segue.pipeline.definitions import own, register_definitions
+from tests.support.api import Api, running
+
+PROFILE = {
+    "resourceType": "StructureDefinition",
+    "id": "our-goal",
+    "url": "http://example.org/StructureDefinition/our-goal",
+    "name": "OurGoal",
+    "status": "active",
+    "kind": "resource",
+    "abstract": False,
+    "type": "Goal",
+    "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Goal",
+    "derivation": "constraint",
+    "differential": {"element": [{"id": "Goal.note", "path": "Goal.note", "min": 1}]},
+}
+CODES = {
+    "resourceType": "ValueSet",
+    "url": "http://example.org/ValueSet/colours",
+    "status": "active",
+    "compose": {"include": [{"system": "urn:colours", "concept": [{"code": "red"}]}]},
+}
+
+
+@pytest.fixture
+def api(where: Path | str, tmp_path: Path) -> Iterator[Api]:
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    (folder / "goal.json").write_text(json.dumps(PROFILE), encoding="utf-8")
+    (folder / "colours.json").write_text(json.dumps(CODES), encoding="utf-8")
+    with running(where, tmp_path) as started:
+        hub = started.bench.hub
+        site = replace(hub, validator=Validator(hub.gate, (folder,)))
+        register_definitions(site)
+        yield started
+        before = started.get("_history?_summary=count")["total"]
+        register_definitions(site)
+        assert started.get("_history?_summary=count")["total"] == before
+
+
+def test_they_are_read_and_searched_as_other_resources(api: Api) -> None:
+    plan = api.get("PlanDefinition/pd-01-tcm")
+    assert plan["url"] == "urn:segue:PlanDefinition:tcm"
+    (found,) = api.find("PlanDefinition", f"url={plan['url']}&status=active")
+    assert found["id"] == "pd-01-tcm"
+    assert len(api.find("ActivityDefinition")) == len(
+        list(own(api.bench.hub, "ActivityDefinition"))
+    )
+    assert api.get("ActivityDefinition/tcm-contact/_history")["total"] == 1
+    table = api.get("ConceptMap/HL70112-DischargeDisposition")
+    assert table["url"] == "urn:segue:ConceptMap:HL70112-DischargeDisposition"
+    assert api.get("StructureDefinition/our-goal")["type"] == "Goal"
+    (colours,) = api.find("ValueSet", f"url={CODES['url']}")
+    expanded = api.get(f"ValueSet/{colours['id']}/$expand")["expansion"]
+    assert [one["code"] for one in expanded["contains"]] == ["red"]
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_they_are_not_written_by_clients(api: Api, method: str) -> None:
+    plan = api.get("PlanDefinition/pd-01-tcm")
+    body = {"PUT": {**plan, "title": "Other"}, "PATCH": {"title": "Other"}}.get(method)
+    kind = "application/merge-patch+json" if method == "PATCH" else "application/fhir+json"
+    data = json.dumps(body) if body else None
+    answer = api.call(
+        method, "/fhir/PlanDefinition/pd-01-tcm", data, headers={"Content-Type": kind}
+    )
+    assert answer.status_code == 422, answer.text
+    text = answer.json()["issue"][0]["diagnostics"]
+    assert "PlanDefinition" in text
+    assert "store" in text
+    assert api.get("PlanDefinition/pd-01-tcm") == plan
+
+
+def test_what_a_client_stored_first_stays(where: Path | str, tmp_path: Path) -> None:
+    with running(where, tmp_path) as api:
+        mine = {"resourceType": "ActivityDefinition", "id": "engage", "status": "draft"}
+        assert api.call("PUT", "/fhir/ActivityDefinition/engage", mine).status_code == 201
+        register_definitions(api.bench.hub)
+        assert api.get("ActivityDefinition/engage")["status"] == "draft"
+        assert api.get("ActivityDefinition/find-pcp")["status"] == "active"
