@@ -1,7 +1,11 @@
-"""A rule as closures: what it does with content, and what HL7 null does."""
+"""A rule made ready: its datatype, table or function bound, its condition compiled.
+
+Here is also what the code that is written of it (`segue.mapping.generate`) calls.
+"""
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from segue.hl7v2.message import NULL
@@ -11,19 +15,21 @@ from segue.mapping.fields import (
     CompileError,
     Condition,
     Elements,
+    FieldReader,
     compile_condition,
+    first_of,
     pick,
     split_field,
 )
 from segue.mapping.functions import CHOICES, DEPENDENT, FUNCTIONS, WHOLE, also_reads
-from segue.mapping.language import Rule
+from segue.mapping.language import Place, Rule
 from segue.mapping.source import did_you_mean
 from segue.mapping.tables import NOTHING, Convert, Tools, through
-from segue.mapping.values import Run
+from segue.mapping.values import MEMO_LIMIT, Beside, Made, Run
 from segue.model.facts import Fragment
 
-Action = Callable[[str, Run, Elements], None]
-Sink = Callable[[Elements, Run, Any], None]
+Read = Callable[[str, Run, Elements], None]
+"""What the rules of a field do with it as sent."""
 
 TIMES = frozenset({"DT", "DTM", "TS", "moment", "instant"})
 """Datatypes whose value hangs on the message's own offset, too."""
@@ -80,63 +86,137 @@ def converter(rule: Rule, tools: Tools) -> Convert:
         raise CompileError(f"{rule.target}: option {error} cannot be used.") from None
 
 
-def compile_rule(
-    rule: Rule, tools: Tools, own: str, *, picked: bool = False
-) -> tuple[Action, Action]:
-    """A rule as two closures: one for content, one for HL7 null.
+@dataclass(slots=True)
+class Work:
+    """A rule, ready to be written as code.
+
+    Attributes:
+        segment: of the map that the rule belongs to.
+        to: the element, with the label that tells the rules for a list apart.
+        convert: the datatype, table or function, with its options bound.
+        read: how the field is read, where it is none of the map's own segment, or one of
+            several; None: the code reads it.
+        holds: the condition of `when:`.
+        part: component and subcomponent that `convert` gets; None: the whole field.
+        whole: `convert` gets all repetitions at once.
+        remembers: `convert` looks after repetitions and problems itself.
+        choices: type to element, of `value[x]`.
+        again: what is made of the field is worth remembering.
+        adds: another rule may tell of the same list.
+    """
+
+    rule: Rule
+    segment: str
+    to: str
+    convert: Convert
+    read: FieldReader | None = None
+    holds: Condition | None = None
+    part: tuple[int, int] | None = None
+    whole: bool = False
+    remembers: bool = False
+    choices: dict[str, str] = field(default_factory=dict)
+    again: bool = False
+    adds: bool = False
+
+
+def work_of(rule: Rule, segment: str, tools: Tools, *, direct: bool) -> Work:
+    """Prepare a rule.
 
     Args:
         rule: as written.
+        segment: of its map.
         tools: the tables.
-        own: the segment of the rule's map.
-        picked: whether the component was taken out of the field before.
+        direct: whether it reads one field of that segment, in its turn.
+
+    Raises:
+        CompileError: it names what is not there.
     """
-    convert = converter(rule, tools)
     _, _, component, subcomponent = split_field(rule.sources[0])
-    put = _sink(rule)
-    ordinal, each = rule.ordinal, rule.each
-    whole = rule.verb == "using" and rule.target in WHOLE
-    if each:
-        convert = _values(convert, whole)
-    single = not each and not whole
-
-    def read(raw: str, run: Run) -> Any:
-        value = convert(run.first(raw) if single and run.repetition in raw else raw, run)
-        if run.found:
-            report(run)
-        return value
-
-    def report(run: Run) -> None:
-        run.odd = True
-        for severity, code, text in run.found:
-            run.report(severity, code, rule.sources[0], text, rule.label)
-        run.found.clear()
-        if run.asked:
-            run.wanted += [Wanted(*one, rule.sources[0], rule.label) for one in run.asked]
-            run.asked.clear()
-
-    def act(raw: str, run: Run, out: Elements) -> None:
-        value = convert(run.first(raw) if single and run.repetition in raw else raw, run)
-        if run.found:
-            report(run)
-        if value is not None:
-            put(out, run, None if value is NOTHING else value)
-            run.fired.append(ordinal)
-
-    def clear(raw: str, run: Run, out: Elements) -> None:
-        if not rule.keep_null:
-            put(out, run, None)
-            run.fired.append(ordinal)
-
+    work = Work(rule, segment, element_of(rule), converter(rule, tools))
+    work.whole = rule.verb == "using" and rule.target in WHOLE
+    if rule.to.endswith("[x]"):
+        work.choices = {kind: rule.to[:-3] + kind for kind in CHOICES[rule.target]}
     others = () if _depends(rule) else also_reads(rule.target, rule.options)
-    plain = _remembering(ordinal, read, put, others) if others else act
-    if component and not picked:
-        plain = _of_part(plain, clear, each, component, subcomponent)
-    if rule.where:
-        holds = compile_condition(rule.where, own)
-        assert holds is not None
-        return _guarded(plain, holds), _guarded(clear, holds)
-    return plain, clear
+    if others:
+        work.convert = _remembering(work, others)
+        work.remembers = True
+    if not direct:
+        work.read = first_of(rule.sources, segment)
+    elif component:
+        work.part = (component, subcomponent)
+    work.holds = compile_condition(rule.where, segment)
+    return work
+
+
+def element_of(rule: Rule) -> str:
+    """The element that a rule fills; of a list the part that is this rule's."""
+    plain = "#" in rule.to or rule.to == "labels" or rule.to.startswith("details.")
+    return f"{rule.to}#{rule.name}" if rule.each and not plain else rule.to
+
+
+def report(run: Run, rule: Rule) -> None:
+    """Note the problems that a rule has met."""
+    run.odd = True
+    for severity, code, text in run.found:
+        run.report(severity, code, rule.sources[0], text, rule.label)
+    run.found.clear()
+    if run.asked:
+        run.wanted += [Wanted(*one, rule.sources[0], rule.label) for one in run.asked]
+        run.asked.clear()
+
+
+def each_of(convert: Convert, raw: str, run: Run) -> list[Any] | None:
+    """What the repetitions of a field become, None where that is nothing."""
+    found = [
+        value
+        for repetition in raw.split(run.repetition)
+        if repetition and (value := convert(repetition, run)) is not None and value is not NOTHING
+    ]
+    return found or None
+
+
+def part_of(raw: str, run: Run, each: bool, component: int, sub: int) -> str:
+    """A component of the first repetition, or of each; null only if all are null."""
+    raws = raw.split(run.repetition) if each else [run.first(raw)]
+    picked = [pick(one, run, component, sub) for one in raws]
+    if run.subcomponent in raw and not sub:
+        picked = [one.replace(run.subcomponent, run.component) for one in picked]
+    if picked == [NULL]:
+        return NULL
+    return run.repetition.join(one for one in picked if one and one != NULL)
+
+
+def learn(read: Read, memo: int, raw: str, run: Run) -> Made:
+    """What the rules of a field make of it, remembered if nothing was odd about it."""
+    outer = run.details, run.labels, run.fired
+    elements: Elements = {}
+    details: dict[str, Any] = {}
+    labels: list[str] = []
+    ordinals: list[int] = []
+    run.details, run.labels, run.fired = details, labels, ordinals
+    run.timed, run.odd, run.touched = False, False, []
+    read(raw, run, elements)
+    run.details, run.labels, run.fired = outer
+    named = {fragment.id: fragment for fragment in run.touched}
+    beside = (details, labels, named) if details or labels or named else None
+    made: Made = elements, ordinals, beside
+    if not run.timed and not run.odd and run.escape not in raw:
+        held = run.memos[memo]
+        if len(held) >= MEMO_LIMIT:
+            held.clear()
+        held[raw] = made
+    return made
+
+
+def say_beside(beside: Beside, run: Run) -> None:
+    """Say once more what a field said beside elements."""
+    details, labels, named = beside
+    if details:
+        run.details.update(details)
+    if named:
+        run.directory.update(named)
+    if labels:
+        run.labels += [label for label in labels if label not in run.labels]
 
 
 def comes_again(rules: Sequence[Rule]) -> bool:
@@ -155,122 +235,56 @@ def comes_again(rules: Sequence[Rule]) -> bool:
 
 
 def _depends(rule: Rule) -> bool:
-    return rule.target in (TIMES if rule.verb == "as" else DEPENDENT)
+    if rule.verb == "as":
+        return rule.target in TIMES
+    return rule.target in DEPENDENT or rule.options.get("datatype") in TIMES
 
 
-def _values(convert: Convert, whole: bool) -> Convert:
-    def values(raw: str, run: Run) -> Any:
-        if whole or run.repetition not in raw:
-            value = convert(raw, run)
-            return None if value is None else NOTHING if value is NOTHING else [value]
-        found = [
-            value
-            for repetition in raw.split(run.repetition)
-            if repetition and (value := convert(repetition, run)) is not None
-        ]
-        return found or None
-
-    return values
-
-
-def _remembering(ordinal: int, read: Convert, put: Sink, others: tuple[int, ...]) -> Action:
+def _remembering(work: Work, others: tuple[int, ...]) -> Convert:
     """Remember by the field and those that the function looks at besides."""
+    rule, plain, whole = work.rule, work.convert, work.whole
+
+    def read(raw: str, run: Run) -> Any:
+        value: Any
+        if whole or run.repetition not in raw:
+            value = plain(raw, run)
+        elif rule.each:
+            return each_of(plain, raw, run)
+        else:
+            value = plain(run.first(raw), run)
+        return [value] if rule.each and value is not None and value is not NOTHING else value
 
     def learn(key: tuple[Any, ...], raw: str, run: Run) -> tuple[Any, list[Fragment]]:
         run.timed, run.odd, run.touched = False, False, []
         learnt = (read(raw, run), run.touched)
+        run.touched = []  # what is named from here on is no part of it
+        if run.found:
+            report(run, rule)
         if run.default_delimiters and not run.timed and not run.odd:
             run.remember(key, learnt)
         return learnt
 
-    def act(raw: str, run: Run, out: Elements) -> None:
+    def convert(raw: str, run: Run) -> Any:
         fields = run.fields
         count = len(fields)
         key = (read, raw, *[fields[n] for n in others if n < count])
         value, touched = run.cache.get(key) or learn(key, raw, run)
         for fragment in touched:
             run.directory[fragment.id] = fragment
-        if value is not None:
-            put(out, run, None if value is NOTHING else value)
-            run.fired.append(ordinal)
+        return value
 
-    return act
+    return convert
 
 
-def _of_part(plain: Action, clear: Action, each: bool, component: int, sub: int) -> Action:
-    def part(raw: str, run: Run, out: Elements) -> None:
-        raws = raw.split(run.repetition) if each else [run.first(raw)]
-        picked = [pick(r, run, component, sub) for r in raws]
-        if run.subcomponent in raw and not sub:
-            picked = [p.replace(run.subcomponent, run.component) for p in picked]
-        if picked == [NULL]:
-            clear(raw, run, out)
-        elif content := [p for p in picked if p and p != NULL]:
-            plain(run.repetition.join(content), run, out)
-
-    return part
-
-
-def _guarded(action: Action, holds: Condition) -> Action:
-    def guarded(raw: str, run: Run, out: Elements) -> None:
-        if holds(run.fields, run):
-            action(raw, run, out)
-
-    return guarded
-
-
-def _sink(rule: Rule) -> Sink:
-    to = rule.to
-    if to.startswith("details."):
-        detail = to.removeprefix("details.")
-
-        null = None if rule.target == "moment" else ""
-
-        def into_details(out: Elements, run: Run, value: Any) -> None:
-            run.details[detail] = null if value is None else value
-
-        return into_details
-    if to == "labels":
-
-        def into_labels(out: Elements, run: Run, value: Any) -> None:
-            if value and value not in run.labels:
-                run.labels.append(value)
-
-        return into_labels
-    if to.endswith("[x]"):
-        base = to[:-3]
-        names = {kind: base + kind for kind in CHOICES[rule.target]}
-
-        def choose(out: Elements, run: Run, value: Any) -> None:
-            kind, chosen = value if value is not None else ("", None)
-            for name, element in names.items():
-                out[element] = chosen if name == kind else None
-
-        return choose
-    if rule.each and "#" not in to:
-        to = f"{to}#{rule.name}"
-    if "{" in to:
-        return _labelled(to)
-    if rule.each:
-
-        def extend(out: Elements, run: Run, value: Any) -> None:
-            held = out.get(to)
-            out[to] = held + value if held and value else value
-
-        return extend
-
-    def put(out: Elements, run: Run, value: Any) -> None:
-        out[to] = value
-
-    return put
-
-
-def _labelled(to: str) -> Sink:
-    element, _, label = to.partition("#")
-    name = label.strip("{}")
-
-    def put(out: Elements, run: Run, value: Any) -> None:
-        made = run.made.get(name, "")
-        out[f"{element}#{made.rpartition('/')[2]}"] = value
-
-    return put
+def example_work(**keys: Any) -> Work:
+    """A rule for examples: it makes a text of `ZZZ-1`."""
+    given: dict[str, Any] = {
+        "map": "ZZZ_Basic",
+        "name": "example",
+        "sources": ("ZZZ-1",),
+        "each": False,
+    }
+    given |= {"to": "code", "verb": "as", "target": "ST", "options": {}, "where": {}}
+    given |= {"unknown": "omit", "keep_null": False, "because": ""}
+    rule = Rule(place=Place("core", "mappings/core/segments/ZZZ_Basic.yaml", 4), **given | keys)
+    return work_of(rule, "ZZZ", Tools(), direct=True)

@@ -41,7 +41,9 @@ ACCOUNT_CHANGE = "A49"
 CANCEL_OF = {target: e for e in EVENTS.values() for target in e.cancels}
 """Code of an event to the event that cancels it."""
 
-HEADERS = frozenset({"MSH", "EVN", "SFT", "UAC", "DSC"})
+HEADERS = ("MSH", "SFT", "UAC", "EVN", "DSC")
+"""Segments that are the message's, not a patient's, in their order."""
+
 STATED = (
     ("application", "MSH", 3),
     ("facility", "MSH", 4),
@@ -101,13 +103,12 @@ def apply(
     sender = context.sender or _sender(header, context)
     unmapped: dict[str, str] = {}
     headers: dict[str, Segment] = {}
-    for segment in message.segments:
-        if segment.name in HEADERS:
-            headers.setdefault(segment.name, segment)
-            reads = plan.structural.get(segment.name, frozenset())
+    for name in HEADERS:
+        for segment in message.named.get(name, ()):
+            headers.setdefault(name, segment)
             fields = segment.fields
-            for n, raw in unread(fields, range(len(fields)), reads):
-                unmapped[f"{segment.name}-{n}"] = raw
+            for n, raw in unread(fields, plan.kept(name, len(fields))):
+                unmapped[f"{name}-{n}"] = raw
     if event.effect in NO_PATIENT:
         segments = [segment for segment in message.segments if segment.name not in HEADERS]
         places(plan, run, segments, unmapped, trace=mapped.trace)

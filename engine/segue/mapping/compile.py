@@ -1,31 +1,29 @@
 """Segment maps and placements to programs and plans, once, when a mapping set is loaded.
 
-Per segment map there is a table from field number to the actions that read the field,
-so that a message costs one look-up per populated field and nothing per absent one.
+All names are looked up and all faults are found here; the code that a message runs
+through is written when it is first needed (`segue.mapping.generate`).
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any
 
-from segue.mapping.actions import Action, comes_again, compile_rule
+from segue.mapping.actions import Work, comes_again, work_of
 from segue.mapping.fields import (
     CompileError,
     Condition,
-    FieldReader,
     KeyReader,
     compile_condition,
     compile_key,
     fields_of_key,
-    first_of,
     split_field,
 )
-from segue.mapping.functions import CHOICES, STANDING, WHOLE, also_reads
-from segue.mapping.language import MessageMap, Placement, Rule, SegmentMap
+from segue.mapping.functions import CHOICES, STANDING, also_reads
+from segue.mapping.generate import Listener, listener
+from segue.mapping.language import SINGLETONS, MessageMap, Placement, Rule, SegmentMap
 from segue.mapping.tables import Tools
-from segue.mapping.values import Run
-from segue.model.identity import stable_id
 
 ANCHORS = frozenset({"PID", "PV1", "PR1", "IN1"})
 """Segments that `after:` may name."""
@@ -35,28 +33,15 @@ LAST = 1_000
 """Stands for a field after all others: what is read from several fields, or from elsewhere."""
 
 
-class Reader(NamedTuple):
-    """What reads a field.
-
-    Attributes:
-        memo: number of the memo that keeps what was made of the field; -1: none does.
-        rules: as written, for traces.
-        actions: what each does with content; clears: what with HL7 null.
-    """
-
-    memo: int
-    rules: tuple[Rule, ...]
-    actions: tuple[Action, ...]
-    clears: tuple[Action, ...]
-
-
 @dataclass(slots=True)
 class Program:
     """A segment map, compiled.
 
     Attributes:
-        readers: by number of the field.
-        loose: actions on other segments' fields or on the first of several.
+        fields: rules by number of the field that they read.
+        loose: rules on other segments' fields, or on the first of several.
+        hear: what makes something of a segment; written when it is first called.
+        width: how many fields it looks at, with number 0.
         reads: fields of the own segment that any rule, key or condition reads.
         reads_elsewhere: the same of other segments.
         joins_scope: scope of the map that it joins.
@@ -71,14 +56,45 @@ class Program:
     singleton: bool
     joins: str
     key: KeyReader | None
-    readers: dict[int, Reader]
-    loose: tuple[tuple[Rule, FieldReader, Action, Action], ...]
+    fields: Mapping[int, Sequence[Work]]
+    loose: Sequence[Work]
     defaults: dict[str, Any]
     needs: tuple[str, ...]
     reads: frozenset[int]
     reads_elsewhere: frozenset[tuple[str, int]]
     joins_scope: str
     adds: frozenset[str]
+    hear: Listener = field(init=False)
+    hear_traced: Listener = field(init=False)
+    width: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Leave the writing of code until it is needed: most maps are not, mostly."""
+        numbers = {n for works in self.fields.values() for w in works for n in _own(w)}
+        self.width = 1 + max(numbers | {n for w in self.loose for n in _own(w)}, default=0)
+
+        def first(*given: Any) -> None:
+            self.hear = self._listener(traced=False)
+            self.hear(*given)
+
+        def first_traced(*given: Any) -> None:
+            self.hear_traced = self._listener(traced=True)
+            self.hear_traced(*given)
+
+        self.hear, self.hear_traced = first, first_traced
+
+    def _listener(self, *, traced: bool) -> Listener:
+        return listener(self.map, self, self.key, self.fields, self.loose, traced=traced)
+
+
+def _own(work: Work) -> list[int]:
+    """Fields of the map's own segment that a rule looks at first."""
+    places = (split_field(path) for path in work.rule.sources)
+    return [number for segment, number, _, _ in places if segment == work.segment]
+
+
+def _without(count: int, reads: Collection[int]) -> tuple[int, ...]:
+    return tuple(n for n in range(1, count) if n not in reads)
 
 
 @dataclass(slots=True)
@@ -89,6 +105,7 @@ class Option:
         reads: fields that are read; reads_without_visit: that are, of a message that
             speaks of no visit.
         first_only: fields of whose repetitions only the first is used.
+        width: how many fields the programs look at, with number 0.
     """
 
     placement: Placement
@@ -97,6 +114,20 @@ class Option:
     reads: frozenset[int]
     reads_without_visit: frozenset[int]
     first_only: frozenset[int]
+    width: int = field(init=False)
+    _others: dict[tuple[bool, int], tuple[int, ...]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """The programs are given one list of fields, long enough for all of them."""
+        self.width = max((program.width for program in self.programs), default=0)
+
+    def unread(self, count: int, *, about_visit: bool) -> tuple[int, ...]:
+        """The numbers below `count` that no rule reads."""
+        known = self._others.get((about_visit, count))
+        if known is None:
+            reads = self.reads if about_visit else self.reads_without_visit
+            known = self._others[about_visit, count] = _without(count, reads)
+        return known
 
 
 @dataclass(slots=True)
@@ -120,14 +151,23 @@ class Plan:
     anchors: frozenset[str] = ANCHORS
     followed: frozenset[str] = frozenset()
     snapshot: frozenset[str] = frozenset()
+    _kept: dict[tuple[str, int], tuple[int, ...]] = field(init=False, default_factory=dict)
+
+    def kept(self, name: str, count: int) -> tuple[int, ...]:
+        """The numbers below `count` that nothing is made of, of a segment without maps."""
+        known = self._kept.get((name, count))
+        if known is None:
+            known = _without(count, self.structural.get(name, ()))
+            self._kept[name, count] = known
+        return known
 
 
 def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tuple[Rule, str]]]:
     """Compile a segment map; faults come back with their rule."""
     faults: list[tuple[Rule, str]] = []
     own = segment_map.segment
-    readers: dict[int, list[tuple[Rule, Action, Action]]] = {}
-    loose: list[tuple[Rule, FieldReader, Action, Action]] = []
+    fields: dict[int, list[Work]] = {}
+    loose: list[Work] = []
     reads: set[tuple[str, int]] = set()
     written: dict[str, int] = {}
     for rule in segment_map.rules.values():
@@ -141,7 +181,7 @@ def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tu
         direct = len(rule.sources) == 1 and segment == own and (rule.each or after == number)
         written[rule.to] = number if direct else LAST
         try:
-            act, clear = compile_rule(rule, tools, own, picked=not direct)
+            work = work_of(rule, own, tools, direct=direct)
         except CompileError as error:
             faults.append((rule, str(error)))
             continue
@@ -151,9 +191,9 @@ def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tu
         if rule.target in STANDING:
             reads.add(("", 0))  # what came before decides
         if direct:
-            readers.setdefault(number, []).append((rule, act, clear))
+            fields.setdefault(number, []).append(work)
         else:
-            loose.append((rule, first_of(rule.sources, own), act, clear))
+            loose.append(work)
     for parts in segment_map.key:
         for part in parts:
             reads.update(split_field(path)[:2] for path in fields_of_key(part))
@@ -164,18 +204,24 @@ def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tu
         stand_in = next(iter(segment_map.rules.values()), None)
         if stand_in is not None:
             faults.append((stand_in, str(error)))
-    adds = Counter(filter(None, map(_key, segment_map.rules.values())))
+    adds = Counter(filter(None, (_list(work) for work in [*loose, *chain(*fields.values())])))
+    for work in chain(*fields.values(), loose):
+        work.adds = adds[_list(work)] > 1
+    for works in fields.values():
+        works[0].again = comes_again([work.rule for work in works]) and not any(
+            work.adds or "{" in work.to for work in works
+        )
     program = Program(
         map=segment_map,
         segment=own,
         type=segment_map.type,
         scope=segment_map.scope,
         within=segment_map.within,
-        singleton=segment_map.type in ("Patient", "Encounter"),
+        singleton=segment_map.type in SINGLETONS,
         joins=segment_map.joins or "",
         key=key,
-        readers={n: _reader(read, adds) for n, read in readers.items()},
-        loose=tuple(loose),
+        fields=fields,
+        loose=loose,
         defaults=segment_map.defaults,
         needs=tuple(segment_map.needs),
         reads=frozenset(n for s, n in reads if s == own),
@@ -186,19 +232,9 @@ def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tu
     return program, faults
 
 
-def _key(rule: Rule) -> str:
+def _list(work: Work) -> str:
     """The element that a rule for lists adds to; "" where that hangs on the message."""
-    if not rule.each or "{" in rule.to:
-        return ""
-    return rule.to if "#" in rule.to else f"{rule.to}#{rule.name}"
-
-
-def _reader(read: Sequence[tuple[Rule, Action, Action]], adds: Mapping[str, int]) -> Reader:
-    rules, actions, clears = zip(*read, strict=True)
-    again = comes_again(rules) and not any(
-        "{" in rule.to or adds.get(_key(rule), 0) > 1 for rule in rules
-    )
-    return Reader(rules[0].ordinal if again else -1, rules, actions, clears)
+    return work.to if work.rule.each and "{" not in work.to else ""
 
 
 def compile_plan(
@@ -256,10 +292,8 @@ def _first_only(programs: Sequence[Program]) -> frozenset[int]:
     once: set[int] = set()
     every: set[int] = set()
     for program in programs:
-        for number, reader in program.readers.items():
-            all_read = any(
-                r.each or (r.verb == "using" and r.target in WHOLE) for r in reader.rules
-            )
+        for number, works in program.fields.items():
+            all_read = any(work.rule.each or work.whole for work in works)
             (every if all_read else once).add(number)
     return frozenset(once - every)
 
@@ -278,13 +312,3 @@ def _personal(segment: str, options: Sequence[Option]) -> bool:
             for p in programs
         )
     )
-
-
-def resource_id(program: Program, run: Run, key: str) -> str:
-    """The id of what a program makes: type, owner and key."""
-    if program.within == "none":
-        return stable_id(program.type, key)
-    if program.within == "site":
-        return stable_id(program.type, run.site.name, key)
-    owner = (run.visit or run.identity) if program.within == "visit" else run.identity
-    return stable_id(program.type, owner, key)

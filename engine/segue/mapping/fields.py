@@ -236,3 +236,13 @@ def _text_part(readers: list[FieldReader], upper: bool) -> KeyReader:
         return ""
 
     return readers[0] if len(readers) == 1 and not upper else read
+
+
+def add(out: Elements, told: Elements, adds: frozenset[str]) -> Elements:
+    """Say more of a resource: items of the lists in `adds` are added, all else replaces."""
+    for element, value in told.items():
+        if element in adds and value and (held := out.get(element)):
+            out[element] = held + value
+        else:
+            out[element] = value
+    return out

@@ -78,7 +78,7 @@ def patient_identity(
     """Key of the source identity and all keys that name the same person, sorted."""
     if segment is None:
         return None, []
-    key = (patient_identity, tuple(segment.raw(split_field(path)[1]) for path in fields))
+    key = (patient_identity, *[segment.raw(split_field(path)[1]) for path in fields])
     known = run.cache.get(key) if run.default_delimiters else None
     if known is None:
         known = _patient_identity(rules, segment, fields, run)

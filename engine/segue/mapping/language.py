@@ -16,6 +16,8 @@ UNKNOWN: tuple[Unknown, ...] = ("omit", "keep", "default", "task")
 GIVES: tuple[Gives, ...] = ("code", "Coding", "CodeableConcept")
 SCOPES = ("person", "visit", "directory")
 WITHIN = ("patient", "visit", "site", "none")
+SINGLETONS = frozenset({"Patient", "Encounter"})
+"""Types of which a message tells of one for each patient or visit."""
 
 FIELD = r"[A-Z][A-Z0-9]{2}-[1-9][0-9]*(\.[1-9][0-9]*){0,2}"
 

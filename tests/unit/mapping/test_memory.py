@@ -119,3 +119,18 @@ def test_a_role_with_a_provider_type_makes_a_practitioner_role():
     assert elements["code"][0]["coding"][0]["code"] == "MD"
     plain = told(fresh(), message("A01", PID, PV1, segment("ROL", f3="AT", f4="79^ATT^AMY")), True)
     assert [f.type for f in plain.directory if f.type == "PractitionerRole"] == []
+
+
+def test_what_is_remembered_of_one_field_names_nobody_of_another():
+    booked = segment("SCH", f2="F7", f11="^^^20260716103000-0400")
+    problem = segment("DG1", f3="I50.23^Heart failure^I10")
+    doctor = segment("AIP", f1="1", f3="77^SEE^SAM")
+    mapping = fresh()
+
+    def named(*segments):
+        text = message("S12", booked, PID, *segments).replace("ADT^S12", "SIU^S12")
+        made = apply(mapping, parse(text), Context(HOSPA, feed="test", received=0))
+        return [one.elements["name"][0]["family"] for one in made.directory]
+
+    assert named(problem, doctor) == ["SEE"]
+    assert named(problem) == []
