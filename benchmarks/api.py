@@ -221,6 +221,9 @@ def show(result: dict[str, Any]) -> None:
         console.print(f"{kind}: SEKMET {why}")
     if result["sekmet"]:
         console.print(f"SEKMET: {result['sekmet']}")
+    console.print(
+        f"reference_us {result['reference_us']}, load average {result['load']['load_average']:.1f}"
+    )
     for item in result["targets"]:
         word = "met" if item["met"] else "MISSED"
         console.print(f"{item['name']:24} want {item['want']:>8} got {item['got']:>10} {word}")
