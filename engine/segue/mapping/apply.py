@@ -90,7 +90,9 @@ def apply(
     run.found.clear()
     mapped.making = partial(_provenance, mapping.digest, message, run, operator)
     if event is None and message.type in ANSWERS:
-        return mapped  # it answers a message of ours; who waits for it reads it
+        text = "an answer to a message; who waits for it reads it"
+        mapped.issues.append(Issue("information", "acknowledgement", "MSH-9", text))
+        return mapped
     if event is None:
         text = "this event has no map; the message is kept as sent"
         mapped.issues.append(Issue("warning", "unsupported-event", "MSH-9", text))

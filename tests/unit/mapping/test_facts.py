@@ -226,6 +226,12 @@ def test_unknown_events_are_kept_with_a_warning():
     assert [(i.severity, i.code) for i in found.issues] == [("warning", "unsupported-event")]
 
 
+def test_an_acknowledgement_is_no_event_that_lacks_a_map():
+    found = mapped(message().replace("ADT^A01", "ACK^A01"))
+    assert found.facts == []
+    assert [(i.severity, i.code) for i in found.issues] == [("information", "acknowledgement")]
+
+
 def test_provenance_has_what_the_message_says_of_its_making():
     evn = "EVN|A01|20260705134200-0400||O|OP1^CLERK^CARL|20260705120000-0400"
     found = mapped(message("A01", PID, PV1, evn=evn))
