@@ -1,16 +1,19 @@
 """Each element of a stored resource leads back to message, field and rule."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from segue.cli import app
+from segue.mapping.load import MappingSet, load
 from segue.model.identity import ResourceKey
+from segue.pipeline.kept_mappings import kept
 from segue.pipeline.lineage import Lineage, NotExplainedError, lineage
 from tests.stories.s11 import messages
-from tests.support.hub import Bench, hub
+from tests.support.hub import ROOT, Bench, hub
 
 S11 = messages()
 
@@ -49,6 +52,72 @@ def test_a_task_is_the_hubs(tmp_path: Path) -> None:
         bench.work(*S11.values())
         task = bench.resources("Task")[0]
         assert "hub" in told(bench, "Task", task["id"])["status"].made
+
+
+def other_mapping(folder: Path) -> MappingSet:
+    """The mapping of a site that reads PV1-3 for the class."""
+    site = folder / "sites" / "hospa"
+    (site / "segments").mkdir(parents=True, exist_ok=True)
+    (site / "site.yaml").write_text("snapshot: [DG1]\n")
+    (site / "segments" / "PV1_Encounter.yaml").write_text(
+        "maps: PV1 -> Encounter\nbecause: to see which is used\nrules:\n"
+        "  class: { from: PV1-2, to: class, using: constant, "
+        'with: { value: { code: OTHER } }, because: "a test" }\n'
+    )
+    return load(ROOT / "mappings" / "core", [folder], "hospa")
+
+
+def test_an_element_is_explained_by_the_mapping_that_was_in_force(tmp_path: Path) -> None:
+    other = other_mapping(tmp_path / "mappings")
+    with hub(tmp_path / "data") as bench:
+        today = bench.hub.mapping_for
+        bench.hub.mapping_for = lambda site: other
+        bench.work(S11["A04"])
+        (encounter,) = bench.resources("Encounter")
+        assert encounter["class"]["code"] == "OTHER"
+        bench.hub.mapping_for = today
+        # The files of the set are gone; the set is kept with what is stored.
+        shutil.rmtree(tmp_path / "mappings")
+        (origin,) = told(bench, "Encounter", encounter["id"])["class"].origins[:1]
+        assert origin.step.rule == "sites/hospa/PV1_Encounter.class"
+        assert origin.step.verb == "using constant"
+        assert (origin.mapping, origin.current, origin.known) == (other.digest, False, True)
+        bench.work(S11["A06"])
+        new, old = (
+            next(o for o in told(bench, "Encounter", encounter["id"])["class"].origins
+                 if o.event == event)
+            for event in ("A06", "A04")
+        )  # fmt: skip
+        assert (new.step.rule, new.current) == ("core/PV1_Encounter.class", True)
+        assert (old.step.rule, old.current) == ("sites/hospa/PV1_Encounter.class", False)
+
+
+def test_a_mapping_that_was_not_kept_is_marked(tmp_path: Path) -> None:
+    other = other_mapping(tmp_path / "mappings")
+    with hub(tmp_path / "data") as bench:
+        today = bench.hub.mapping_for
+        bench.hub.mapping_for = lambda site: other
+        bench.work(S11["A04"])
+        (encounter,) = bench.resources("Encounter")
+        bench.hub.mapping_for = today
+        with bench.hub.store.database.write() as session:
+            session.run("DELETE FROM mapping_set")
+        (origin,) = told(bench, "Encounter", encounter["id"])["class"].origins[:1]
+        assert (origin.step.rule, origin.known) == ("core/PV1_Encounter.class", False)
+
+
+def test_each_mapping_is_kept_once_and_reads_back_as_it_was(tmp_path: Path) -> None:
+    with hub(tmp_path) as bench:
+        bench.work(S11["A04"], S11["A06"])
+        today = bench.hub.mapping_for("hospa")
+        assert bench._rows("SELECT digest FROM mapping_set") == [(today.digest,)]
+        (size,) = bench._rows("SELECT length(files) FROM mapping_set")[0]
+        assert size < 60_000
+        with bench.hub.store.read() as reader:
+            again = kept(reader, today.digest, "hospa")
+            assert again is not None
+            assert (again.digest, len(again.rules)) == (today.digest, len(today.rules))
+            assert kept(reader, "0" * 32, "hospa") is None
 
 
 def test_what_is_not_stored_says_so(tmp_path: Path) -> None:

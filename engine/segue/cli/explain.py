@@ -22,8 +22,8 @@ def explain(
 ) -> None:
     """Say which message, field and rule each element of a stored resource comes from.
 
-    The person's messages are read again with the mapping in force; where another one was
-    in force when a message came, its lines are marked.
+    The person's messages are read again, each with the mapping that was in force when it
+    came; lines of a mapping that is in force no more say which it was.
 
     Example: segue explain Encounter/7c8c7b3443d5674e26aa7b80236c4fea class
     """
@@ -54,7 +54,9 @@ def explain(
 
 def _line(origin: Origin) -> str:
     step = origin.step
-    other = "" if origin.current else "  (mapped then by another mapping)"
+    other = "" if origin.current else f"  (by mapping {origin.mapping[:8]}, not today's)"
+    if not origin.known:
+        other = "  (mapped then by a mapping that is not kept; this is today's)"
     return (
         f"{origin.event} {origin.control_id} of {origin.recorded}, message {origin.entry}: "
         f"{step.field}  {step.rule}  {step.verb}  {step.file}:{step.line}{other}"
@@ -74,7 +76,9 @@ def _as_json(one: Lineage) -> dict[str, Any]:
             "verb": origin.step.verb,
             "file": origin.step.file,
             "line": origin.step.line,
+            "mapping": origin.mapping,
             "current_mapping": origin.current,
+            "mapping_kept": origin.known,
         }
         for origin in one.origins
     ]

@@ -1,7 +1,7 @@
 """A mapping set: core, then vendor, then site, loaded and compiled; faults have lines."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -37,6 +37,7 @@ class MappingSet:
         rules: all rules by ordinal.
         plans: message type or structure (`ADT`, `ADT_A39`) to its plan.
         snapshot: segments of which every message lists all.
+        sources: the files it is made of, by layer and path, `core/segments/…`.
         caches: values that depend on the site's settings, by identity of those.
     """
 
@@ -50,6 +51,7 @@ class MappingSet:
     plans: dict[str, Plan]
     identity: IdentityRules
     snapshot: frozenset[str] = frozenset()
+    sources: Mapping[str, bytes] = field(default_factory=dict)
     caches: dict[int, Room] = field(default_factory=dict)
 
     def remember(self, settings: object) -> Room:
@@ -131,6 +133,7 @@ def load(core: Path, sites: Sequence[Path] = (), site: str | None = None) -> Map
         plans=plans,
         identity=reading.identity,
         snapshot=reading.snapshot,
+        sources=reading.sources,
     )
 
 
@@ -161,7 +164,8 @@ def _layers(reading: Reading, core: Path, sites: Sequence[Path], site: str | Non
     if settings.is_file():
         document = read_file(settings, f"sites/{site}/site.yaml")
         reading.faults += document.faults
-        reading.digest.update(b"site.yaml\0" + settings.read_bytes() + b"\0")
+        content = reading.sources[f"sites/{site}/site.yaml"] = settings.read_bytes()
+        reading.digest.update(b"site.yaml\0" + content + b"\0")
         known_keys(document, document.data or {}, SITE_KEYS, ())
         reading.snapshot = _snapshot(document)
         vendor = (document.data or {}).get("extends")

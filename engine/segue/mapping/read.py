@@ -61,6 +61,7 @@ class Reading:
     identity: IdentityRules = field(default_factory=IdentityRules)
     snapshot: frozenset[str] = frozenset()
     digest: Any = field(default_factory=hashlib.sha256)
+    sources: dict[str, bytes] = field(default_factory=dict)
 
 
 def read_layer(reading: Reading, layer: Layer) -> None:
@@ -86,7 +87,8 @@ def _read_one(
 ) -> None:
     name = f"{layer.name}/{path.relative_to(layer.folder).as_posix()}"
     document = read_file(path, f"mappings/{name}")
-    reading.digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    reading.sources[name] = content = path.read_bytes()
+    reading.digest.update(name.encode() + b"\0" + content + b"\0")
     if not document.faults:
         if isinstance(document.data, dict):
             reader(reading, layer, path.stem, document)

@@ -1,11 +1,12 @@
 """Which message, field and rule each element of a stored resource comes from.
 
-Element lineage is not stored: the messages of the person are read again with the mapping
-in force, and what each rule did is listed beside the element that it fills. What the fold
-or a protocol makes of several messages names those.
+Element lineage is not stored, but the mapping sets are that messages were read by: the
+messages of the person are read again, each with its own set, and what each rule did is
+listed beside the element that it fills. What the fold or a protocol makes of several
+messages names those.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +15,13 @@ from segue.fhir.canonical import loads
 from segue.hl7v2.errors import Hl7Error
 from segue.mapping.apply import apply
 from segue.mapping.context import Step
+from segue.mapping.load import MappingSet
 from segue.model.identity import ResourceKey, stable_id
 from segue.model.messages import InboxEntry
 from segue.pipeline.charts import Chart
 from segue.pipeline.engine import Hub
 from segue.pipeline.facts import unpack_person
+from segue.pipeline.kept_mappings import kept
 from segue.pipeline.process import context_of, parse_entry
 from segue.pipeline.recall import numbers_of
 from segue.pipeline.transact import Draft
@@ -45,7 +48,9 @@ class Origin:
     Attributes:
         entry: journal entry; control_id, event, recorded: of its message.
         step: what the rule did, see `segue map explain`.
-        current: whether the mapping set is the one that the entry was mapped with.
+        mapping: digest of the mapping set that the entry was mapped with.
+        current: whether that set is in force today; known: whether it is what the step
+            is of, or it was not kept, and the step is of the set in force.
     """
 
     entry: int
@@ -53,7 +58,9 @@ class Origin:
     event: str
     recorded: str
     step: Step
+    mapping: str
     current: bool
+    known: bool
 
 
 @dataclass(slots=True)
@@ -102,12 +109,14 @@ def lineage(hub: Hub, key: ResourceKey) -> list[Lineage]:
         rows = [row for row in reader.facts_of(chart.identities) if row.entry]
     mappings = {row.entry: unpack_person(row).mapping for row in rows}
     entries = hub.journal.get_many(sorted(mappings))
+    sets = _sets(hub, {(mappings[entry.id], entry.envelope.site) for entry in entries})
     resource = loads(stored.body)
     names = _names(chart, key)
     origins: dict[str, list[Origin]] = {}
     moves: list[str] = []
     for entry in entries:
-        for element, origin in _of(hub, entry, names, mappings[entry.id]):
+        mapping = mappings[entry.id]
+        for element, origin in _of(hub, entry, names, mapping, sets[mapping, entry.envelope.site]):
             origins.setdefault(element, []).append(origin)
         if key.type == "Encounter" and entry.envelope.event in EFFECTS:
             moves.append(f"{entry.envelope.event} ({entry.envelope.control_id})")
@@ -142,16 +151,29 @@ def _names(chart: Chart, key: ResourceKey) -> set[str]:
     return names
 
 
-def _of(hub: Hub, entry: InboxEntry, names: set[str], mapping: str) -> Iterator[tuple[str, Origin]]:
+def _sets(hub: Hub, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], MappingSet]:
+    """The mapping sets by digest and site, as they were; the one in force for those not kept."""
+    found: dict[tuple[str, str], MappingSet] = {}
+    with hub.store.read() as reader:
+        for digest, site in sorted(wanted):
+            today = hub.mapping_for(site)
+            was = today if today.digest == digest else kept(reader, digest, site)
+            found[digest, site] = was or today
+    return found
+
+
+def _of(
+    hub: Hub, entry: InboxEntry, names: set[str], mapping: str, rules: MappingSet
+) -> Iterator[tuple[str, Origin]]:
     """Each element that a message filled of a resource, with how."""
     envelope = entry.envelope
     try:
         message = parse_entry(hub, entry)
-        mapped = apply(hub.mapping_for(envelope.site), message, context_of(hub, entry), trace=True)
+        mapped = apply(rules, message, context_of(hub, entry), trace=True)
     except Hl7Error:
         return
     recorded = mapped.facts[0].recorded.text if mapped.facts else ""
-    current = mapping == mapped.mapping
+    which = mapping, mapping == hub.mapping_for(envelope.site).digest, mapping == rules.digest
     for step in mapped.trace or ():
         if step.resource not in names:
             continue
@@ -159,4 +181,5 @@ def _of(hub: Hub, entry: InboxEntry, names: set[str], mapping: str) -> Iterator[
         if element.startswith("details."):
             element = _OF_DETAIL.get(element.removeprefix("details."), "")
         root = element.partition("#")[0].partition(".")[0].partition("=")[0]
-        yield root, Origin(entry.id, envelope.control_id, envelope.event, recorded, step, current)
+        origin = Origin(entry.id, envelope.control_id, envelope.event, recorded, step, *which)
+        yield root, origin

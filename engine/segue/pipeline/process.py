@@ -26,6 +26,7 @@ from segue.pipeline.compare import InvalidError
 from segue.pipeline.coordinate import coordinate_person
 from segue.pipeline.engine import FeedRules, Hub
 from segue.pipeline.facts import unpack_person
+from segue.pipeline.kept_mappings import keep
 from segue.pipeline.kin import Affected
 from segue.pipeline.record import Recorder
 from segue.pipeline.refold import (
@@ -145,8 +146,9 @@ def _map(hub: Hub, entry: InboxEntry, message: Message | Issue) -> Reading:
     reply = _reply_to(entry, feed) if feed.replies else None
     if isinstance(message, Issue):
         return Reading(entry, None, [message], history=feed.history, reply=reply)
+    rules = hub.mapping_for(entry.envelope.site)
+    keep(hub.store, rules)
     try:
-        rules = hub.mapping_for(entry.envelope.site)
         mapped = apply(rules, message, context_of(hub, entry))
     except Hl7Error as error:
         unreadable = Issue("error", "unreadable", "MSH", str(error))

@@ -10,6 +10,7 @@ from segue.model.changes import Head, Kind
 from segue.model.identity import ResourceKey
 from segue.model.issues import Issue
 from segue.model.messages import EntryState
+from segue.store import packing
 from segue.store.commit import KINDS, ORDINAL_BITS
 from segue.store.dialects import Row, Session
 from segue.store.leases import lane_cursors
@@ -166,6 +167,11 @@ class Reader:
         where, params = self.session.among(("entry",), [(entry,) for entry in entries])
         rows = self.session.rows(f"SELECT entry, issues FROM inbox_exception WHERE {where}", params)
         return {entry: msgspec.json.decode(text, type=list[Issue]) for entry, text in rows}
+
+    def mapping_files(self, digest: str) -> bytes | None:
+        """The files of a mapping set, as they were given to be kept."""
+        row = self.session.row("SELECT files FROM mapping_set WHERE digest = ?", (digest,))
+        return None if row is None else packing.unpack(row[0])
 
     def _facts(self, column: str, values: Collection[str] | Collection[int]) -> list[FactRow]:
         if not values:

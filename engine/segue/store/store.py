@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import thread_time
 
@@ -15,6 +15,7 @@ from segue.store.journal import Journal
 from segue.store.leases import Leases, clear
 from segue.store.migrate import is_postgres
 from segue.store.outbox import Outbox
+from segue.store.packing import pack
 from segue.store.reader import Reader
 from segue.store.records import Commit, Committed, RevisionConflict
 from segue.store.wake import Bell, NotifyBell, SocketBell
@@ -38,6 +39,7 @@ class Store:
         self._clock = clock
         self._numbers = {"pk": range(0), "tx": range(0)}
         self._guard = threading.Lock()
+        self._mappings: set[str] = set()
 
     @property
     def embedded(self) -> bool:
@@ -117,6 +119,20 @@ class Store:
             session.update("lease", ("log", "partition"), ("cursor",), lanes)
             if paused:
                 session.insert_new("destination", columns, paused)
+
+    def keep_mapping(self, digest: str, files: Callable[[], bytes]) -> None:
+        """Keep a mapping set, unless it is kept already.
+
+        Args:
+            digest: of the set.
+            files: gives its files as bytes; asked only once for each set and process.
+        """
+        if digest in self._mappings:
+            return
+        packed = pack(files())
+        with self.database.write() as session:
+            session.insert_new("mapping_set", ("digest", "files"), [(digest, packed)])
+        self._mappings.add(digest)
 
     def new_pk(self, count: int) -> list[int]:
         """Fresh numbers for persons and resources; those not used are lost."""

@@ -297,4 +297,7 @@ Table(
     _int("since"),
 )
 
+# What messages were mapped by: the files of each set, packed, for `segue explain`.
+Table("mapping_set", store, Column("digest", Text, primary_key=True), _blob("files"))
+
 TABLES = {"journal": journal, "store": store}

@@ -81,6 +81,12 @@ CREATE TABLE lease (
 )
  WITHOUT ROWID;
 
+CREATE TABLE mapping_set (
+    digest TEXT NOT NULL,
+    files BLOB NOT NULL,
+    PRIMARY KEY (digest)
+);
+
 CREATE TABLE outbox (
     id INTEGER NOT NULL,
     partition TEXT NOT NULL,
