@@ -57,9 +57,10 @@ def _line(origin: Origin) -> str:
     other = "" if origin.current else f"  (by mapping {origin.mapping[:8]}, not today's)"
     if not origin.known:
         other = "  (mapped then by a mapping that is not kept; this is today's)"
+    table = f"  {origin.table}" if origin.table else ""
     return (
         f"{origin.event} {origin.control_id} of {origin.recorded}, message {origin.entry}: "
-        f"{step.field}  {step.rule}  {step.verb}  {step.file}:{step.line}{other}"
+        f"{step.field}  {step.rule}  {step.verb}  {step.file}:{step.line}{table}{other}"
     )
 
 
@@ -77,6 +78,7 @@ def _as_json(one: Lineage) -> dict[str, Any]:
             "file": origin.step.file,
             "line": origin.step.line,
             "mapping": origin.mapping,
+            "table": origin.table or None,
             "current_mapping": origin.current,
             "mapping_kept": origin.known,
         }

@@ -378,12 +378,8 @@ def _about(step: Step, field: str | None) -> bool:
 
 def _step(mapping: MappingSet, step: Step) -> dict[str, Any]:
     shown: dict[str, Any] = {name: getattr(step, name) for name in Step.__slots__}
-    verb, _, target = step.verb.partition(" ")
-    if verb == "through":
-        table = mapping.tables[target]
-        code = step.raw.partition("^")[0]
-        place = table.places.get(code) or table.places.get(code.zfill(table.pad))
-        shown["table"] = f"{place.file}:{place.line}" if place else None
+    if step.verb.startswith("through "):
+        shown["table"] = mapping.entry_of(step) or None
     because = next((r.because for r in mapping.rules if r.label == step.rule), "")
     if because:
         shown["because"] = because

@@ -42,12 +42,15 @@ def _rules(core: MappingSet, site: MappingSet) -> Iterator[Difference]:
         old, new = before.get(name), after.get(name)
         if new is None:
             assert old is not None
-            yield Difference("rule", name, "off", _rule(old), "", "")
+            of_map, _, key = name.partition(".")
+            place = site.maps[of_map].off[key]
+            at = f"{place.file}:{place.line}"
+            yield Difference("rule", name, "off", _rule(old), "", at, place.because)
         elif old is None:
-            yield Difference("rule", name, "added", "", _rule(new), _at(new), new.because)
+            yield Difference("rule", name, "added", "", _rule(new), _at(new), _why(new))
         elif _rule(old) != _rule(new):
             shown = _rule(old), _rule(new)
-            yield Difference("rule", name, "changed", *shown, _at(new), new.because)
+            yield Difference("rule", name, "changed", *shown, _at(new), _why(new))
 
 
 def _codes(core: MappingSet, site: MappingSet) -> Iterator[Difference]:
@@ -67,6 +70,7 @@ def _codes(core: MappingSet, site: MappingSet) -> Iterator[Difference]:
                 _code(held, old) if known else "",
                 _code(table, coding),
                 where,
+                place.because if place else "",
             )
 
 
@@ -78,7 +82,7 @@ def _placements(core: MappingSet, site: MappingSet) -> Iterator[Difference]:
             continue
         was = names.get(one.name, "")
         change: Literal["added", "changed"] = "changed" if was else "added"
-        yield Difference("placement", one.name, change, was, text, _at(one))
+        yield Difference("placement", one.name, change, was, text, _at(one), one.place.because)
 
 
 def _placed(mapping: MappingSet) -> Iterator[Placement]:
@@ -97,11 +101,17 @@ def _identity(core: MappingSet, site: MappingSet) -> Iterator[Difference]:
     for name in ("patient", "fields", "visit", "never", "authorities"):
         old, new = getattr(core.identity, name), getattr(site.identity, name)
         if old != new:
-            yield Difference("identity", name, "changed", _plain(old), _plain(new), "")
+            place = site.identity.place
+            at, why = (f"{place.file}:{place.line}", place.because) if place else ("", "")
+            yield Difference("identity", name, "changed", _plain(old), _plain(new), at, why)
 
 
 def _at(one: Rule | Placement) -> str:
     return f"{one.place.file}:{one.place.line}"
+
+
+def _why(rule: Rule) -> str:
+    return rule.because or rule.place.because
 
 
 def _rule(rule: Rule) -> str:

@@ -118,6 +118,7 @@ PLACEMENT_KEYS: dict[str, dict[str, Any]] = {
 }
 
 MESSAGE_KEYS: dict[str, dict[str, Any]] = {
+    "because": RULE_KEYS["because"],
     "message": _described(_TEXT, "`ADT`, or a structure such as `ADT_A39`."),
     "extends": _described(_TEXT, "`ADT`: a message whose placements hold here, too."),
     "structural": _described(_TEXTS, "Fields that carry nothing beyond the message itself."),
@@ -208,11 +209,16 @@ def json_schema(kind: str = "segments") -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something is written, for errors and for `explain`."""
+    """Where something is written, for errors and for `explain`.
+
+    Attributes:
+        because: why that file says so.
+    """
 
     layer: str
     file: str
     line: int
+    because: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +256,11 @@ class Rule:
 
 @dataclass(slots=True)
 class SegmentMap:
-    """What one segment says about one resource type."""
+    """What one segment says about one resource type.
+
+    Attributes:
+        off: names of rules that a layer switched off, and where.
+    """
 
     name: str
     segment: str
@@ -263,6 +273,7 @@ class SegmentMap:
     needs: list[str]
     rules: dict[str, Rule]
     place: Place
+    off: dict[str, Place] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -316,3 +327,4 @@ class IdentityRules:
     visit: list[tuple[str, ...]] = field(default_factory=list)
     never: frozenset[str] = frozenset()
     authorities: dict[str, str] = field(default_factory=dict)
+    place: Place | None = None

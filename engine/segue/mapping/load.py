@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from segue.mapping.compile import Plan, Program, compile_map, compile_plan
+from segue.mapping.context import Step
 from segue.mapping.language import (
     SITE_KEYS,
     IdentityRules,
@@ -61,6 +62,15 @@ class MappingSet:
         room: Room = (settings, {}, [Memo() for _ in self.rules], memory())
         self.caches[id(settings)] = room
         return room
+
+    def entry_of(self, step: Step) -> str:
+        """`file:line` of the entry that a step found in a code table; "" without."""
+        verb, _, name = step.verb.partition(" ")
+        if verb != "through":
+            return ""
+        table, code = self.tables[name], step.raw.partition("^")[0]
+        place = table.places.get(code) or table.places.get(code.zfill(table.pad))
+        return f"{place.file}:{place.line}" if place else ""
 
     def plan(self, kind: str, structure: str = "") -> Plan:
         """The plan of a structure of a message type, else of the type."""

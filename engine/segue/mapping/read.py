@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,8 @@ def known_keys(
 
 
 def _place(layer: Layer, document: Document, *path: str) -> Place:
-    return Place(layer.name, document.file, document.line(*path))
+    why = document.data.get("because", "") if isinstance(document.data, dict) else ""
+    return Place(layer.name, document.file, document.line(*path), str(why))
 
 
 def _texts(document: Document, value: Any, path: tuple[str, ...]) -> list[str]:
@@ -177,7 +178,7 @@ def _read_table(reading: Reading, layer: Layer, name: str, document: Document) -
         document.fault(("codes",), "codes: v2 codes and FHIR codes are expected here")
         return
     for code, entry in codes.items():
-        table.places[code] = _place(layer, document, "codes", code)
+        place = table.places[code] = _place(layer, document, "codes", code)
         if entry is None:
             table.codes[code] = None
         elif isinstance(entry, dict):
@@ -186,6 +187,8 @@ def _read_table(reading: Reading, layer: Layer, name: str, document: Document) -
             if "code" not in entry:
                 document.fault(("codes", code), f"{code}: without `code:`")
                 continue
+            if "because" in entry:
+                table.places[code] = replace(place, because=str(entry["because"]))
             table.codes[code] = {k: str(v) for k, v in entry.items() if k != "because"}
         else:
             table.codes[code] = {"code": str(entry)}
@@ -270,6 +273,9 @@ def _read_rule(layer: Layer, document: Document, known: SegmentMap, name: str, d
         if name not in known.rules:
             document.fault(path, f"{name}: nothing to switch off.{did_you_mean(name, known.rules)}")
         known.rules.pop(name, None)
+        known.off[name] = replace(
+            _place(layer, document, *path), because=str(data.get("because", ""))
+        )
         return
     source = data.get("each", data.get("from"))
     if ("each" in data) == ("from" in data) or not isinstance(source, str):
@@ -348,6 +354,7 @@ def _read_identity(reading: Reading, layer: Layer, name: str, document: Document
     data = document.data
     known_keys(document, data, IDENTITY_KEYS, ())
     identity = reading.identity
+    identity.place = _place(layer, document)
     if "patient" in data:
         rules = data["patient"]
         if isinstance(rules, list) and all(isinstance(rule, dict) for rule in rules):

@@ -51,6 +51,7 @@ class Origin:
         mapping: digest of the mapping set that the entry was mapped with.
         current: whether that set is in force today; known: whether it is what the step
             is of, or it was not kept, and the step is of the set in force.
+        table: `file:line` of the code table's entry that the rule found; "" without.
     """
 
     entry: int
@@ -61,6 +62,7 @@ class Origin:
     mapping: str
     current: bool
     known: bool
+    table: str
 
 
 @dataclass(slots=True)
@@ -181,5 +183,5 @@ def _of(
         if element.startswith("details."):
             element = _OF_DETAIL.get(element.removeprefix("details."), "")
         root = element.partition("#")[0].partition(".")[0].partition("=")[0]
-        origin = Origin(entry.id, envelope.control_id, envelope.event, recorded, step, *which)
-        yield root, origin
+        about = entry.id, envelope.control_id, envelope.event, recorded
+        yield root, Origin(*about, step, *which, rules.entry_of(step))

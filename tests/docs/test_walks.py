@@ -1,4 +1,4 @@
-"""The tutorial's commands, run as written; what it shows must appear."""
+"""The commands of the pages to walk through, run as written; what they show must appear."""
 
 import os
 import re
@@ -7,13 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.stories.engine import ROOT, free_port
 
 BLOCK = re.compile(r"^```(\w+)( background)?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
-def test_every_command_of_the_tutorial_works_and_shows_what_it_says(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", ["tutorial", "analysts"])
+def test_every_command_of_the_page_works_and_shows_what_it_says(page: str, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
     text = text.replace("8080", str(free_port())).replace("2575", str(free_port()))
     shim = tmp_path / "bin"
     shim.mkdir()
