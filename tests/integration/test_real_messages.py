@@ -246,6 +246,21 @@ def _(bench: Bench) -> None:
     patient = only(bench, "Patient")
     assert [n["family"] for n in patient["name"]] == ["DOE", "ROE"]
     assert len(patient["identifier"]) == 2
+    # A rule may say which one it wants; the others are kept all the same.
+    with TemporaryDirectory() as folder:
+        place = Path(folder) / "sites" / "hospa" / "segments"
+        place.mkdir(parents=True)
+        (place / "PV1_Encounter.yaml").write_text(
+            "rules:\n  preadmission: { from: PV1-5, to: hospitalization.preAdmissionIdentifier, "
+            "using: preferred, with: { datatype: CX, component: 5, values: [PRN, VN] }, "
+            "because: several are sent }\n"
+        )
+        rules = load(ROOT / "mappings" / "core", [Path(folder)], "hospa")
+        sent = adt(pv1="PV1|1|I|4W||1^^^X^AN~2^^^X^VN~3^^^X^PRN" + "|" * 14 + "V1")
+        found = apply(rules, parse(sent), Context(SITE, "adt", 1))
+        stay = found.facts[0].stay[0].elements
+        assert stay["hospitalization.preAdmissionIdentifier"]["value"] == "3"
+        assert found.unmapped == ["PV1-5"]
 
 
 @row(7, "a message that was cut off")

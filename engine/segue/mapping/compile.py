@@ -20,7 +20,7 @@ from segue.mapping.fields import (
     fields_of_key,
     split_field,
 )
-from segue.mapping.functions import CHOICES, STANDING, also_reads
+from segue.mapping.functions import CHOICES, ONE_OF_ALL, STANDING, also_reads
 from segue.mapping.generate import Listener, listener
 from segue.mapping.language import SINGLETONS, MessageMap, Placement, Rule, SegmentMap
 from segue.mapping.tables import Tools
@@ -293,7 +293,10 @@ def _first_only(programs: Sequence[Program]) -> frozenset[int]:
     every: set[int] = set()
     for program in programs:
         for number, works in program.fields.items():
-            all_read = any(work.rule.each or work.whole for work in works)
+            all_read = any(
+                work.rule.each or (work.whole and work.rule.target not in ONE_OF_ALL)
+                for work in works
+            )
             (every if all_read else once).add(number)
     return frozenset(once - every)
 

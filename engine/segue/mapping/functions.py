@@ -4,7 +4,7 @@ A function sees the field as sent and, through the run, the other fields of its
 segment. Each one's docstring shows what it makes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from segue.mapping.clinical_functions import (
@@ -238,6 +238,31 @@ def listed(tools: Tools, *, datatype: str, **options: Any) -> Convert:
     return convert
 
 
+def preferred(
+    tools: Tools, *, datatype: str, component: int, values: Sequence[str], **options: Any
+) -> Convert:
+    """Of several repetitions the best one: by the first of `values` that a component holds.
+
+    Where none holds any, the first repetition. `datatype` says how it is read.
+
+    >>> wanted = {"datatype": "CX", "component": 5, "values": ["MR"]}
+    >>> example("preferred", "1^^^X^PI~2^^^X^MR", **wanted)["value"]
+    '2'
+    """
+    read = DATATYPES[datatype](tools, **options)
+    rank = {str(value): n for n, value in enumerate(values)}
+    worst = len(rank)
+
+    def convert(raw: str, run: Run) -> Any:
+        sent = [one for one in raw.split(run.repetition) if one.strip(run.blank)]
+        if not sent:
+            return None
+        best = min(sent, key=lambda one: rank.get(run.part(run.parts(one), component), worst))
+        return read(best, run)
+
+    return convert
+
+
 def extension(
     tools: Tools,
     *,
@@ -361,6 +386,7 @@ FUNCTIONS: dict[str, Factory] = {
         specimen_reference,
         container_type,
         listed_extension,
+        preferred,
         medical_director,
         deductible,
         goal_target,
@@ -405,9 +431,12 @@ FUNCTIONS: dict[str, Factory] = {
 
 WHOLE = frozenset(
     {"us_core_category", "practice", "contact", "observation_value", "lines", "annotation"}
-    | {"document_content", "observed", "provider", "report_attachment"}
+    | {"document_content", "observed", "provider", "report_attachment", "preferred"}
 )
 """Functions that get the field with all its repetitions."""
+
+ONE_OF_ALL = frozenset({"preferred"})
+"""Those of them that use one repetition and leave the others."""
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "observation_value": VALUE_TYPES,

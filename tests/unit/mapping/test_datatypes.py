@@ -36,6 +36,7 @@ NEEDS = {
     "related_document": {"code": "replaces"},
     "listed": {"datatype": "EI"},
     "listed_extension": {"url": "urn:x", "value": "valueString", "datatype": "ST"},
+    "preferred": {"datatype": "CX", "component": 5, "values": ["MR"]},
     "standing_reference": {"map": "X"},
     "numbered": {"type": "MC"},
     "coded_component": {"code": "1", "display": "x"},

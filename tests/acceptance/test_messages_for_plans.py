@@ -1,0 +1,64 @@
+"""What appointments and documents over MLLP close, and what only their receipt closes."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.stories import s11
+from tests.stories.cast import Cast, cast
+from tests.stories.engine import free_port
+from tests.stories.reading import code_of, tasks_of
+from tests.support.notes import booking, summary
+
+IN_ORDER = True
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cast]:
+    """The stay of S11 is over; the practice sends appointments over MLLP, too."""
+    port = free_port()
+    feed = f'pcpb-siu: {{kind: mllp, listen: "127.0.0.1:{port}", site: pcpb}}'
+    with cast(tmp_path_factory.mktemp("notes"), s11.INSTANT, part2=feed) as players:
+        players.ports["PCPB"] = port
+        for name in ("A04", "A06", "A02", "A03"):
+            assert players.hl7(s11.messages()[name]) == "AA"
+        yield players
+
+
+def status(told: Cast, code: str) -> str:
+    (task,) = tasks_of(told, code=code)
+    found: str = task["status"]
+    return found
+
+
+def test_a_booking_over_mllp_schedules_the_visit_and_does_not_make_it_happen(told: Cast) -> None:
+    assert status(told, "visit") == "requested"
+    assert told.hl7(booking("S12", "20260710151000"), "PCPB") == "AA"
+    (appointment,) = told.find("Appointment")
+    assert appointment["status"] == "booked"
+    (task,) = tasks_of(told, code="visit")
+    assert task["status"] == "in-progress"
+    assert task["businessStatus"]["coding"][0]["code"] == "5.1.1"
+    assert "output" not in task
+
+
+def test_a_summary_over_mllp_closes_only_when_claimed_complete_and_filed(told: Cast) -> None:
+    told.pcpb_hold()
+    assert told.hl7(summary("T02", "20260710151500", "AU"), settle=False) == "AA"
+    told.engine.settle()
+    (document,) = told.find("DocumentReference")
+    assert document["docStatus"] == "final"
+    assert status(told, "send-dc-info") == "requested", "a summary alone only feeds it"
+    (task,) = tasks_of(told, code="send-dc-info")
+    reference = {"reference": f"DocumentReference/{document['id']}"}
+    task["status"] = "completed"
+    task["output"] = [{"type": {"text": "Discharge summary"}, "valueReference": reference}]
+    told.post("hospa-cm", [task], settle=False)
+    told.engine.settle()
+    assert status(told, "send-dc-info") == "in-progress", "the practice has not filed it"
+    told.pcpb_release()
+    told.engine.settle(delayed=True)
+    (task,) = tasks_of(told, code="send-dc-info")
+    assert task["status"] == "completed"
+    assert code_of(task) == "send-dc-info"
+    assert len(task["output"]) == 2, "the claim and the receipt"
