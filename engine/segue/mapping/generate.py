@@ -213,7 +213,7 @@ class Writer:
             block = [(test, at), *indented(block)]
         if block and work.rule.place.file != self.place.file:
             # Code has one file: what a site says otherwise is a function of its own.
-            name = f"{self.name}_{len(self.names)}"
+            name = f"{self.name}_otherwise_{len(self.names)}"
             self.function(name, f"raw, run, {self.out}", block, work.rule.place.file)
             block = [(f"{name}(raw, run, {self.out})", self._at(work))]
         if block and self.traced:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from segue.hl7v2.parse import parse
 from segue.mapping.apply import apply, source_identity
 from segue.mapping.context import Context
+from segue.mapping.load import load, shipped
 from segue.model.identity import stable_id
 from tests.unit.mapping.samples import HOSPA, PID, PV1, core, mapped, message, segment
 
@@ -224,6 +225,32 @@ def test_unknown_events_are_kept_with_a_warning():
     found = mapped(message().replace("ADT^A01", "ADT^A99").replace("EVN|A01", "EVN|A99"))
     assert found.facts == []
     assert [(i.severity, i.code) for i in found.issues] == [("warning", "unsupported-event")]
+
+
+def test_what_a_site_says_otherwise_is_said_with_a_trace_and_without(tmp_path):
+    """Of every field, so that no two functions that are written for them are one."""
+    folder = tmp_path / "sites" / "own" / "segments"
+    folder.mkdir(parents=True)
+
+    def letters(n: int) -> str:
+        return chr(65 + n // 10) + chr(65 + n % 10)
+
+    rules = "".join(
+        f"  own{n}: {{ from: PV1-{n}, to: own{letters(n)}, using: constant, with: "
+        f"{{ value: {n} }} }}\n"
+        for n in range(2, 50)
+    )
+    (folder / "PV1_Encounter.yaml").write_text(
+        f"maps: PV1 -> Encounter\nbecause: a test\nrules:\n{rules}"
+    )
+    mapping = load(shipped() / "core", [tmp_path], "own")
+    text = parse(message("A01", PID, PV1 + "|" + "|".join("7" * 30)).encode())
+    plain, traced = (
+        apply(mapping, text, Context(HOSPA, "adt", 1), trace=trace).facts[0].stay[0].elements
+        for trace in (False, True)
+    )
+    assert plain == traced
+    assert {f"own{letters(n)}" for n in range(20, 50)} <= plain.keys()
 
 
 def test_an_acknowledgement_is_no_event_that_lacks_a_map():
