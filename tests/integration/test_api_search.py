@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from segue.pipeline.steward import unmerge
 from tests.stories.messages import adt
 from tests.stories.s01 import HF
 from tests.support.api import BASE, Api, running
@@ -203,8 +204,10 @@ def test_what_cannot_be_honoured_is_refused_and_not_ignored(api: Api, query: str
     assert answer.json()["resourceType"] == "OperationOutcome"
 
 
-def test_what_was_said_of_a_merged_patient_is_found_under_the_survivor(tmp_path: Path) -> None:
-    with running(tmp_path / "data", tmp_path) as api:
+def test_what_was_said_of_a_merged_patient_is_found_under_the_survivor(
+    where: str | Path, tmp_path: Path
+) -> None:
+    with running(where, tmp_path) as api:
         api.hl7(
             adt("A01", "2026-07-09 10:00", "1", mrn="1", visit="V1", place="4W^1^1", shared=False)
         )
@@ -225,6 +228,8 @@ def test_what_was_said_of_a_merged_patient_is_found_under_the_survivor(tmp_path:
             ]
         )
         assert api.get(f"Communication?patient={first}")["total"] == 0
+        by_number = "identifier=urn:segue:authority:HOSPA|"
+        assert len(api.find("Communication", f"patient.{by_number}1")) == 0
         merge = adt(
             "A40", "2026-07-09 12:00", "3", mrn="1", visit="", shared=False,
             extra=["MRG|2^^^HOSPA^MR"],
@@ -236,7 +241,34 @@ def test_what_was_said_of_a_merged_patient_is_found_under_the_survivor(tmp_path:
         found = api.get(f"Communication?patient=Patient/{first}")
         assert found["total"] == 1
         assert found["link"][0]["url"] == f"{BASE}/Communication?patient=Patient/{first}"
-        assert found["entry"][0]["resource"]["subject"]["reference"] == f"Patient/{second}"
+        told = found["entry"][0]["resource"]
+        assert told["subject"]["reference"] == f"Patient/{second}"
+
+        def ids(type_: str, query: str) -> list[str]:
+            return [one["id"] for one in api.find(type_, query)]
+
+        for chain in (f"patient.{by_number}1", "subject:Patient.active=true",
+                      "patient.name=doe", f"patient.{by_number}2"):  # fmt: skip
+            assert ids("Communication", chain) == [told["id"]], chain
+        assert ids("Patient", "_has:Communication:patient:status=completed") == [first]
+        assert ids("Patient", "active=true&_has:Communication:subject:status=completed") == [first]
+        included = api.get(f"Patient?_id={first}&_revinclude=Communication:patient")["entry"]
+        assert [one["resource"]["id"] for one in included] == [first, told["id"]]
+        assert len(ids("Encounter", f"patient.{by_number}1")) == 2
+        assert len(ids("Encounter", f"patient.{by_number}2")) == 2, "its old number"
+        unmerge(api.bench.hub, "HOSPA|2", None, "two people")
+        assert ids("Communication", f"patient.{by_number}1") == []
+        assert ids("Communication", f"patient.{by_number}2") == [told["id"]]
+        assert ids("Patient", "_has:Communication:patient:status=completed") == [second]
+        assert len(ids("Encounter", f"patient.{by_number}1")) == 1
+
+
+@pytest.mark.parametrize("linked", [0, 1000])
+def test_a_chain_over_a_merge_is_the_same_from_either_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: int
+) -> None:
+    monkeypatch.setattr("segue.store.search.LINKED", linked)
+    test_what_was_said_of_a_merged_patient_is_found_under_the_survivor(tmp_path / "data", tmp_path)
 
 
 def test_a_compartment_holds_what_is_a_patients(api: Api) -> None:

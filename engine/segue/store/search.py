@@ -43,6 +43,7 @@ from segue.store.packing import unpack
 from segue.store.reader import stored
 from segue.store.records import StoredVersion
 from segue.store.search_conditions import Sql, condition_sql, joined, lookup
+from segue.store.search_merged import merged, with_gone
 from segue.store.search_order import (
     POSITION,
     Cursor,
@@ -300,6 +301,7 @@ class Searcher:
                 return self._chained_from_start(chain)
         if not ends:
             return IdCondition(())
+        ends = with_gone(self.session, ends)
         if self.indexed(known):
             numbers = {reference_hash(type_, known.code, end) for end in ends}
             return TokenCondition(tuple(sorted(numbers)))
@@ -310,6 +312,8 @@ class Searcher:
 
         def keep(batch: Sequence[Candidate]) -> Sequence[Candidate]:
             named = [set(references(one.resource, code)) for one in batch]
+            now = merged(self.session, {text for refs in named for text in refs})
+            named = [{now.get(text, text) for text in refs} | refs for refs in named]
             ends: set[str] = set()
             for query in chain.queries:
                 mark = f"{query.type}/"
@@ -333,16 +337,24 @@ class Searcher:
         rows = list(self._matches(query, most))
         if most is not None and len(rows) > LINKED:
             return self._pointed_at_from_end(type_, has)
-        return IdCondition(tuple(sorted(_named(type_, code, rows))))
+        return IdCondition(tuple(sorted(self._survivors(type_, _named(type_, code, rows)))))
+
+    def _survivors(self, type_: str, ids: set[str]) -> set[str]:
+        """The same, with the survivors instead of Patients that were merged."""
+        if type_ != "Patient" or not ids:
+            return ids
+        now = merged(self.session, {f"Patient/{one}" for one in ids})
+        return {now.get(f"Patient/{one}", one).removeprefix("Patient/") for one in ids}
 
     def _pointed_at_from_end(self, type_: str, has: HasCondition) -> Filter:
         query, code = has.query, has.parameter.code
 
         def keep(batch: Sequence[Candidate]) -> Sequence[Candidate]:
-            hashes = {reference_hash(query.type, code, f"{type_}/{one.row[1]}") for one in batch}
+            texts = with_gone(self.session, {f"{type_}/{one.row[1]}" for one in batch})
+            hashes = {reference_hash(query.type, code, text) for text in texts}
             among = (TokenCondition(tuple(sorted(hashes))), *query.conditions)
             rows = self._matches(replace(query, conditions=among), None)
-            ids = _named(type_, code, rows)
+            ids = self._survivors(type_, _named(type_, code, rows))
             return [one for one in batch if one.row[1] in ids]
 
         return keep

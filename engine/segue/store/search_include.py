@@ -18,6 +18,7 @@ from segue.model.identity import ResourceKey
 from segue.store.reader import Reader
 from segue.store.records import StoredVersion
 from segue.store.search import Searcher
+from segue.store.search_merged import with_gone
 
 MOST_INCLUDED = 1000
 _AT_ONCE = 500
@@ -77,6 +78,7 @@ def _referring(
         if not (first or rule.iterate):
             continue
         texts = {one.key.reference for one in frontier if rule.target in (None, one.key.type)}
+        texts = with_gone(searcher.session, texts)
         for known in _pointing(rule, {text.partition("/")[0] for text in texts}):
             if searcher.indexed(known):
                 hashes |= {reference_hash(known.type, known.code, text) for text in texts}
