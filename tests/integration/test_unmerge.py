@@ -192,7 +192,10 @@ def test_a_visit_under_two_numbers_is_one(tmp_path: Path) -> None:
     changed = said(1, "A50", "2026-07-06 10:00", "30", visit="W7") + (
         "MRG|500001^^^HOSPA^MR||||W1^^^HOSPA^VN\r"
     )
-    later = said(1, "A02", "2026-07-06 11:00", "31", visit="W7").replace("4W^1^1", "5E^2^2")
+    later = said(
+        1, "A02", "2026-07-06 11:00", "31", visit="W7",
+        diagnoses=("I50.23^Heart failure", "E11.9^Diabetes"),
+    ).replace("4W^1^1", "5E^2^2")  # fmt: skip
     clock = TestClock.at(CLOCK)
     orders = ([0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1])
     messages = (ADMISSIONS[0], changed, later)
@@ -206,5 +209,11 @@ def test_a_visit_under_two_numbers_is_one(tmp_path: Path) -> None:
             uses = {i["value"]: i.get("use") for i in one["identifier"]}
             assert uses == {"W7": None, "W1": "old"}
             assert len(one["location"]) == 2
+            conditions = bench.resources("Condition")
+            codes = sorted(c["code"]["coding"][0]["code"] for c in conditions)
+            assert codes == ["E11.9", "I50.23"], "each diagnosis once"
+            named = {d["condition"]["reference"] for d in one["diagnosis"]}
+            assert named == {f"Condition/{c['id']}" for c in conditions}
+            references(bench)
             states.add(bench.state())
     assert len(states) == 1

@@ -20,6 +20,7 @@ from segue.care.movements import (
     stated,
 )
 from segue.care.order import Key, occurred_key, recorded_key
+from segue.care.renumbered import unify
 from segue.care.states import VisitState
 from segue.care.visit_statements import tell
 from segue.care.visit_times import Course, find_times, keeps_times, overlay, start_values
@@ -50,7 +51,7 @@ def fold_visit(facts: Iterable[Fact], key: str | None = None) -> VisitState:
     if key is not None:
         others = sorted({fact.visit for fact in known if fact.visit not in (None, key)})
         if others:
-            state = fold_visit([_under(fact, key) for fact in known])
+            state = fold_visit([_under(fact, key) for fact in unify(known, key)])
             state.numbers = [number for number in others if number is not None]
             return state
     adopted = min((f for f in known if f.event == ADOPTED), key=recorded_key, default=None)
