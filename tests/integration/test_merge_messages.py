@@ -7,9 +7,11 @@ nothing points to what is not there and nobody's message has failed.
 from itertools import permutations
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
+from segue.fhir.lifecycle import TASK_ENDED
 from tests.integration.test_unmerge import references, said
 from tests.stories.messages import adt
 from tests.support.hub import TestClock, hub
@@ -17,6 +19,7 @@ from tests.support.hub import TestClock, hub
 CLOCK = "2026-07-02T22:30:00-04:00"
 PEOPLE = tuple(f"DOE^P{n}||19{50 + n}0101|F" for n in range(6))
 JOINS = ("A40", "A40", "A24", "A37", "A43", "A44", "A44", "A45", "A50", "A42", "A47")
+EVENTS = ("A01", "A08", "A03", "A03", "A02", "A04", "A13", "A11")
 SEEDS = 10
 
 
@@ -53,7 +56,7 @@ def history(chance: Random) -> list[str]:
 
     for n in range(count):
         for _ in range(chance.randrange(1, 4)):
-            event, (at, number) = chance.choice(("A01", "A08", "A03", "A02", "A04")), now()
+            event, (at, number) = chance.choice(EVENTS), now()
             visit = chance.choice((f"W{n}", f"W{n}x"))
             place = chance.choice(("4W^1", "5E^2"))
             done = {"disposition": "01", "discharged": at} if event == "A03" else {}
@@ -85,11 +88,22 @@ def _between(chance: Random, event: str, count: int, at: str, number: str) -> st
 
 
 def told(directory: Path, messages: list[str]) -> bytes:
-    """The state after these messages, one by one; nothing is left dangling on the way."""
+    """The state after these messages, one by one.
+
+    On the way nothing is left dangling, and no Task that has ended opens again, but for
+    one that was superseded before anybody touched it (ADR 12).
+    """
+    known: dict[str, dict[str, Any]] = {}
     with hub(directory, TestClock.at(CLOCK)) as bench:
         for message in messages:
             bench.process(message)
             references(bench)
+            for task in bench.resources("Task"):
+                before = known.get(task["id"], task)
+                if before["status"] in TASK_ENDED and task["status"] not in TASK_ENDED:
+                    assert before["statusReason"]["coding"][0]["code"] == "superseded"
+                    assert "output" not in before
+                known[task["id"]] = task
         assert not [one for one in bench.exceptions().values() if one[0] == "failed"]
         return bench.state()
 

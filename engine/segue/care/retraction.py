@@ -53,6 +53,23 @@ def retract(
     return made
 
 
+def is_provisional(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether a retracted Task may be taken up again under its own id (ADR 12).
+
+    That is one which was superseded while nobody had touched it: what had come until then
+    told of another stay, and what came since of this one after all. Any other end is final.
+
+    Args:
+        before: the Task as it was stored. after: what `retract` made of it.
+    """
+    reasons = after.get("statusReason", {}).get("coding", ())
+    return (
+        before.get("status") in ("draft", "requested", "on-hold")
+        and any(one.get("code") == "superseded" for one in reasons)
+        and not any(name in before for name in ("output", "note", "businessStatus"))
+    )
+
+
 def without(resource: Mapping[str, Any], deleted: Collection[str]) -> dict[str, Any]:
     """A resource without the items of its lists that point to what is deleted."""
 

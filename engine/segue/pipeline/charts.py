@@ -39,7 +39,8 @@ class Margin:
             have not changed since still name them as owner.
         kin: identities of other persons that facts were shared with: those that were
             parted from this one, or that a visit was moved from or to.
-        ended: references of the stored Tasks that have ended, superseded ones apart.
+        ended: references of the stored Tasks that have ended for good, see
+            `segue.care.retraction.is_provisional`.
         renewed: reference of such a Task to the one that has taken its place, see
             `segue.pipeline.renewal`.
     """

@@ -11,7 +11,7 @@ from typing import Any
 
 from segue.care.consent import labels
 from segue.care.parties import HUB_REFERENCE
-from segue.care.retraction import ENDS_IN_PLACE, retract, without
+from segue.care.retraction import ENDS_IN_PLACE, is_provisional, retract, without
 from segue.care.view import Person
 from segue.fhir.canonical import hash_of, loads
 from segue.fhir.references import rewrite
@@ -135,6 +135,7 @@ class Recorder:
                 why a Task ends.
         """
         ended = set(chart.margin.retired)
+        final: set[str] = set()
         gone = [
             key
             for key in sorted(keys)
@@ -156,6 +157,8 @@ class Recorder:
                     if view is None:
                         view = chart.view(self.hub.setting)
                     ending = retract(body, view, deleted)
+                    if key.type == "Task" and not (ending and is_provisional(body, ending)):
+                        final.add(key.reference)
                     if key.type == "CarePlan" and not body.get("partOf"):
                         self.ended.setdefault(chart.pk, {})[key] = labels(body)
                 if ending is not None:
@@ -164,7 +167,10 @@ class Recorder:
             made = deletion(key, chart.heads[key], chart.pk)
             self._add(chart, made)
             self.changes.setdefault(chart.pk, []).append(Change(made))
-        chart.margin = replace(chart.margin, retired=tuple(sorted(ended)))
+        final |= set(chart.margin.ended)
+        chart.margin = replace(
+            chart.margin, retired=tuple(sorted(ended)), ended=tuple(sorted(final))
+        )
         self.deleted |= deleted
 
     def mend(self, chart: Chart) -> None:

@@ -4,8 +4,8 @@ Coordination is a function of the facts, so a Task that it once ended can be wan
 again: when a death, or a merge that bridged two stays, turns out to have been an error.
 People have seen it end. So the stored Task stays as it is, and a new one takes its
 place, with the same need and an id of its own. Protocols know nothing of this: to them
-the new one is shown under the first one's id. A Task that was only superseded, because
-what had come until then told of another stay, is taken up again under its own id.
+the new one is shown under the first one's id. A Task that was superseded before anybody
+touched it is taken up again under its own id (ADR 12).
 """
 
 from collections.abc import Collection, Iterable, Mapping
