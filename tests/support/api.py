@@ -34,6 +34,7 @@ CLIENTS = (
     Client("nobody", "client"),
     Client("steward", "client", "hospb", edits=frozenset({"*"})),
     Client("demo", "reader"),
+    Client("office", "operator"),
 )
 ROUTES = (
     Route(

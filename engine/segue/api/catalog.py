@@ -4,13 +4,16 @@ from segue.api.operations import Operation, Operations
 from segue.api.operations_apply import apply_activity_definition, apply_plan_definition
 from segue.api.operations_documents import docref
 from segue.api.operations_everything import everything
+from segue.api.operations_identity import distinct, link, unmerge
 from segue.api.operations_match import match
 from segue.api.operations_message import process_message
 from segue.api.operations_meta import meta, meta_add, meta_delete
 from segue.api.operations_terminology import expand, translate_code
+from segue.api.operations_timeline import timeline
 from segue.api.operations_validate import validate
 
 _R4 = "http://hl7.org/fhir/OperationDefinition/"
+_OWN = "urn:segue:operation:"
 
 OFFERED: tuple[Operation, ...] = (
     Operation(
@@ -60,6 +63,41 @@ OFFERED: tuple[Operation, ...] = (
         match,
         types=frozenset({"Patient"}),
         documentation="Who a Patient may be: graded candidates with a score.",
+    ),
+    Operation(
+        "unmerge",
+        _OWN + "Patient-unmerge",
+        frozenset({"instance"}),
+        unmerge,
+        types=frozenset({"Patient"}),
+        writes=True,
+        documentation="Parts a Patient from the one it was merged into: because, from.",
+    ),
+    Operation(
+        "link",
+        _OWN + "Patient-link",
+        frozenset({"instance"}),
+        link,
+        types=frozenset({"Patient"}),
+        writes=True,
+        documentation="Lets two Patients be one person: other, because.",
+    ),
+    Operation(
+        "distinct",
+        _OWN + "Patient-distinct",
+        frozenset({"instance"}),
+        distinct,
+        types=frozenset({"Patient"}),
+        writes=True,
+        documentation="Lets two Patients stay two, whatever they have in common: other, because.",
+    ),
+    Operation(
+        "timeline",
+        _OWN + "Encounter-timeline",
+        frozenset({"instance"}),
+        timeline,
+        types=frozenset({"Encounter"}),
+        documentation="How a visit came to be known, message by message: as words or picture.",
     ),
     Operation(
         "expand",

@@ -275,6 +275,7 @@ def _speaker(client: Client) -> Speaker:
         client.history,
         anonymous=client.anonymous,
         may_write=client.may_write,
+        operates=client.role == "operator",
         others=client.edits,
     )
 

@@ -2,6 +2,8 @@
 
 from segue.care.parting import at_home
 from segue.care.timeline import Timeline, timeline
+from segue.model.identity import ResourceKey
+from segue.pipeline.charts import Chart
 from segue.pipeline.engine import Hub
 from segue.pipeline.recall import Recall, numbers_of
 from segue.pipeline.transact import Draft
@@ -39,8 +41,34 @@ def history_of(hub: Hub, number: str) -> Timeline | None:
             if len(wanted) > 1 or (wanted and len(keys) > 1 and not numbers):
                 raise AmbiguousError(f"{number}: several visits: {', '.join(keys)}; name one")
             for key in wanted:
-                facts = Recall(draft, sorted(chart.identities | set(chart.margin.kin)))
-                home = chart.visits[key].identity
-                about = facts.about(key, chart.visits[key].loose, numbers)
-                return timeline((at_home(fact, chart.identities, home) for fact in about), key)
+                return _timeline(draft, chart, key)
     return None
+
+
+def history_of_encounter(hub: Hub, id_: str) -> Timeline | None:
+    """The history of the visit that an Encounter stands for.
+
+    Args:
+        hub: over an open store; nothing is written.
+        id_: logical id of the Encounter.
+
+    Returns:
+        None where no message has told of it: a client's own, say.
+    """
+    key = ResourceKey("Encounter", id_)
+    with hub.store.read() as reader:
+        head = reader.heads([key]).get(key)
+        if head is None or head.owner is None:
+            return None
+        draft = Draft(hub, reader, hub.now())
+        draft.load(pks=[head.owner])
+        chart = draft.chart(head.owner)
+        found = next((key for key, one in chart.visits.items() if one.encounter == id_), None)
+        return None if found is None else _timeline(draft, chart, found)
+
+
+def _timeline(draft: Draft, chart: Chart, key: str) -> Timeline:
+    facts = Recall(draft, sorted(chart.identities | set(chart.margin.kin)))
+    home = chart.visits[key].identity
+    about = facts.about(key, chart.visits[key].loose, numbers_of(chart.person))
+    return timeline((at_home(fact, chart.identities, home) for fact in about), key)

@@ -256,6 +256,9 @@ def _say(recorder: Recorder, row: FactRow) -> list[Chart]:
     draft, told, key = recorder.draft, unpack_value(row.person), parse_key(row.identity)
     recorder.step.facts.append(row)
     head = draft.reader.heads([key]).get(key)
+    if head is None and "first" in told:
+        key = parse_key(told["first"])
+        head = draft.reader.heads([key]).get(key)
     if head is None or head.owner is None:
         return []
     draft.load(pks=[head.owner])

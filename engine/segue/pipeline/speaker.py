@@ -13,6 +13,7 @@ class Speaker:
         history: what it writes only fills the index: no tasks, no deliveries.
         anonymous: nobody is asked for a token (loopback only).
         may_write: False for a client that may only read.
+        operates: whether it may also do what stewards do: decide who is who.
         others: sites whose own resources it may change, `*` for everybody's.
     """
 
@@ -21,6 +22,7 @@ class Speaker:
     history: bool = False
     anonymous: bool = False
     may_write: bool = True
+    operates: bool = False
     others: frozenset[str] = frozenset()
 
     def edits(self, author: str) -> bool:

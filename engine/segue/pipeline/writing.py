@@ -432,6 +432,11 @@ class Writing:
         """Store what was said, under a name that no person's facts have."""
         id_ = stable_id("Fact", self.ref, key.reference)
         told = {"source": self.speaker.site, "recorded": self.now.us, "said": value}
+        if (chart := self.at.chart(key)) is not None:
+            # Of a Task in another's place: which other orders of arrival never make.
+            for first, new in chart.margin.renewed.items():
+                if new == key.reference:
+                    told["first"] = first
         row = FactRow(id_, 0, "statement", key.reference, None, pack_value(told), b"")
         self.recorder.step.facts.append(row)
 
