@@ -19,6 +19,7 @@ def pages() -> dict[str, str]:
         "mapping-functions.md": functions(),
         "mapping-language.schema.json": language(),
         "search-parameters.md": search_parameters(),
+        "timeline.svg": timeline_picture(),
     }
 
 
@@ -155,6 +156,49 @@ def search_parameters() -> str:
         place = "index" if one.indexed else "bodies"
         rows.append(f"| {one.type} | `{one.code}` | {one.kind} | {place} |")
     return "\n".join(rows) + "\n"
+
+
+def timeline_picture() -> str:
+    """The history of a cancelled discharge: each message is learnt four minutes late."""
+    from datetime import datetime
+
+    from segue.care.timeline import timeline
+    from segue.care.timeline_picture import svg
+    from segue.hl7v2.parse import parse
+    from segue.mapping.apply import apply
+    from segue.mapping.context import Context, SiteRules
+    from segue.mapping.load import load, shipped
+    from segue.model.instants import microseconds
+
+    mapping, site = load(shipped() / "core", [], None), SiteRules("hospa", "HOSPA")
+    facts = []
+    for number, line in enumerate(_STAY.strip().splitlines(), 1):
+        event, occurred, recorded, kind, place, end = line.split("|")
+        stay = ["PV1", "1", kind, f"{place}^^^HOSPA", "E", *[""] * 14, "V79001^^^HOSPA^VN"]
+        stay += [*[""] * 16, "01", *[""] * 8, f"{end}-0400"] if end else []
+        message = "\r".join(
+            [
+                rf"MSH|^~\&|ADT|HOSPA|HUB|HIE|{recorded}-0400||ADT^{event}|{number}|P|2.5.1",
+                f"EVN|{event}|{recorded}-0400||||{occurred}-0400",
+                "PID|1||100234^^^HOSPA^MR||DOE^JANE||19550214|F",
+                "|".join(stay),
+            ]
+        )
+        at = datetime.strptime(f"{recorded}-0400", "%Y%m%d%H%M%S%z")
+        received = microseconds(at) + 240_000_000
+        facts += apply(mapping, parse(message.encode()), Context(site, "adt", received)).facts
+    return svg(timeline(facts, "HOSPA|V79001")) + "\n"
+
+
+_STAY = """
+A01|20260629100000|20260629100000|I|4W^1^1|
+A02|20260701090000|20260701090000|I|CCU^2^1|
+A03|20260702140000|20260702143100|I|CCU^2^1|20260702140000
+A13|20260702140000|20260702173800|I|CCU^2^1|
+A02|20260630080000|20260703070000|I|5E^4^1|
+A03|20260706112000|20260706112000|I|CCU^2^1|20260706112000
+"""
+"""Event, EVN-6, EVN-2, PV1-2, PV1-3 and PV1-45 of each message of the picture."""
 
 
 def main() -> None:

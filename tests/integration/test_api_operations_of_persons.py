@@ -101,13 +101,16 @@ def test_a_visit_tells_how_it_came_to_be_known(tmp_path: Path) -> None:
         told = api.get(f"Encounter/{stay['id']}/$timeline")["parameter"]
         assert {"name": "visit", "valueString": "HOSPA|W2"} in told
         parts = [
-            {part["name"]: next(v for k, v in part.items() if k != "name") for part in one["part"]}
+            [
+                (part["name"], next(v for k, v in part.items() if k != "name"))
+                for part in one["part"]
+            ]
             for one in told
             if one["name"] == "told"
         ]
-        assert [one["event"] for one in parts] == ["A01", "A03"]
-        assert parts[1]["occurred"] == "2026-07-08T09:00:00-04:00"
-        assert "finished" in parts[1]["changed"]
+        assert [dict(one)["event"] for one in parts] == ["A01", "A03"]
+        assert ("occurred", "2026-07-08T09:00:00-04:00") in parts[1]
+        assert any(name == "changed" and "finished" in text for name, text in parts[1])
         drawn = api.get(f"Encounter/{stay['id']}/$timeline?as=picture")
         assert drawn["contentType"] == "image/svg+xml"
         assert b64decode(drawn["data"]).startswith(b"<svg ")

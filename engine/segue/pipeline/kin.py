@@ -207,7 +207,8 @@ def _fold(
     """Fold one group into its chart; what is stored of it is not divided yet."""
     held = chart.identities
     chart.identities = set(group)
-    chart.claimed = {identity for identity in group if identity not in held}
+    # What was claimed before in this draft is not stored yet.
+    chart.claimed = {one for one in group if one not in held or one in chart.claimed}
     for identity in group:
         draft.people[identity] = chart.pk
     chart.visits = {
