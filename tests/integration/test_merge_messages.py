@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from segue.fhir.lifecycle import TASK_ENDED
+from segue.pipeline.replay import replay
 from tests.integration.test_unmerge import references, said
 from tests.stories.messages import adt
 from tests.support.hub import TestClock, hub
@@ -148,3 +149,15 @@ def test_a_moved_account_takes_its_visits_along(where: str | Path, tmp_path: Pat
             for message in order:
                 other.process(message)
             assert other.state() == before
+
+
+def test_a_replay_may_settle_an_entry_that_it_comes_to_later(tmp_path: Path) -> None:
+    """Visits without a number wait; each message that settles one notes both entries."""
+    nowhere = [said(n, "A08", f"2026-07-06 1{n}:00", f"9{n}", visit="") for n in (1, 2)]
+    with hub(tmp_path, TestClock.at("2026-07-06T20:00:00-04:00")) as bench:
+        bench.work(*nowhere, *ACCOUNTS[1:3])
+        before, sent = bench.state(), len(bench.deliveries())
+        again = replay(bench.hub, range(1, 5), dry_run=True)
+        assert (again.changed, again.differences) == (0, [])
+        assert replay(bench.hub, range(1, 5)).changed == 0
+        assert (bench.state(), len(bench.deliveries())) == (before, sent)

@@ -134,6 +134,7 @@ def keep_apart(hub: Hub, one: str, other: str, because: str) -> None:
             raise CannotLinkError(f"{one} and {other} are one person: unmerge them instead")
         now = Moment(rfc3339(draft.now), draft.now)
         pair = (first.person.key, second.person.key)
+        draft.load(pair)
         reference = stable_id("Steward", UNMERGE, *pair, str(draft.now))
         step = Step(Cause("steward", reference))
         recorder = Recorder(draft, step)

@@ -374,7 +374,7 @@ def _write_steps(session: Session, commit: Commit, first: int, changes: dict[int
     """Facts, inbox exceptions, deliveries and what the changes are owed to."""
     entries: list[Row] = []
     facts: dict[str, Row] = {}
-    exceptions: list[Row] = []
+    exceptions: dict[int, Row] = {}
     steps: list[Row] = []
     parcels: list[Row] = []
     for number, step in enumerate(commit.steps):
@@ -382,9 +382,11 @@ def _write_steps(session: Session, commit: Commit, first: int, changes: dict[int
         entry = int(cause.ref) if cause.kind == "entry" else 0
         if entry:
             entries.append((entry,))
+            # A replay may settle an entry that comes again later in it: the last word holds.
+            exceptions.pop(entry, None)
             if step.state != "processed" or step.issues:
                 issues = msgspec.json.encode(step.issues).decode()
-                exceptions.append((entry, step.state, len(step.issues), issues))
+                exceptions[entry] = (entry, step.state, len(step.issues), issues)
         for fact in step.facts:
             facts[fact.id] = (
                 fact.id,
@@ -421,7 +423,8 @@ def _write_steps(session: Session, commit: Commit, first: int, changes: dict[int
         said = ("entry", "kind", "identity", "visit", "person", "stay")
         session.upsert("fact", ("id",), said, list(facts.values()))
     if exceptions:
-        session.insert("inbox_exception", ("entry", "state", "count", "issues"), exceptions)
+        columns = ("entry", "state", "count", "issues")
+        session.insert("inbox_exception", columns, list(exceptions.values()))
     if steps:
         session.insert("step", ("id", "entry", "kind", "ref", "source", "changes"), steps)
     if parcels:
