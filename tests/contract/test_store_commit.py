@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from segue.model.changes import Head, SearchTerms
 from segue.model.identity import ResourceKey
+from segue.model.issues import Issue
 from segue.store.records import Commit, CursorMove, RevisionConflict, VisitRow
 from segue.store.store import Store
 from tests.support.rows import NOW_US, commit_one, fact, opened, person, step, write
@@ -225,8 +226,6 @@ def test_several_statements_about_a_directory_resource_in_one_commit(where: Wher
 
 def test_a_replay_replaces_the_facts_and_the_exception_of_its_entry(where: Where) -> None:
     with opened(where) as store:
-        from segue.model.issues import Issue
-
         issue = Issue("error", "visit-unidentified", "PV1-19", "no visit number")
         store.commit(
             Commit(
@@ -240,6 +239,16 @@ def test_a_replay_replaces_the_facts_and_the_exception_of_its_entry(where: Where
         with store.read() as reader:
             assert [one.id for one in reader.facts_of(["A", "B", "C"])] == ["f1"]
             assert reader.session.rows("SELECT * FROM inbox_exception") == []
+
+
+def test_of_two_steps_of_one_entry_the_last_word_about_it_holds(where: Where) -> None:
+    issue = Issue("warning", "visit-unidentified", "PV1-19", "no visit number")
+    with opened(where) as store:
+        parked = {"state": "parked", "issues": [issue]}
+        store.commit(Commit(steps=[step(1), step(1, **parked), step(2, **parked), step(2)]))
+        with store.read() as reader:
+            states = reader.session.rows("SELECT entry, state FROM inbox_exception")
+            assert [row[0] for row in states] == [1]
 
 
 def test_a_cursor_moves_only_from_where_the_reader_left_it(where: Where) -> None:

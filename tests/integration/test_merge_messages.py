@@ -151,8 +151,7 @@ def test_a_moved_account_takes_its_visits_along(where: str | Path, tmp_path: Pat
             assert other.state() == before
 
 
-def test_a_replay_may_settle_an_entry_that_it_comes_to_later(tmp_path: Path) -> None:
-    """Visits without a number wait; each message that settles one notes both entries."""
+def test_a_replay_of_visits_without_numbers_changes_and_sends_nothing(tmp_path: Path) -> None:
     nowhere = [said(n, "A08", f"2026-07-06 1{n}:00", f"9{n}", visit="") for n in (1, 2)]
     with hub(tmp_path, TestClock.at("2026-07-06T20:00:00-04:00")) as bench:
         bench.work(*nowhere, *ACCOUNTS[1:3])

@@ -423,8 +423,8 @@ def _write_steps(session: Session, commit: Commit, first: int, changes: dict[int
         said = ("entry", "kind", "identity", "visit", "person", "stay")
         session.upsert("fact", ("id",), said, list(facts.values()))
     if exceptions:
-        columns = ("entry", "state", "count", "issues")
-        session.insert("inbox_exception", columns, list(exceptions.values()))
+        told = ("entry", "state", "count", "issues")
+        session.insert("inbox_exception", told, list(exceptions.values()))
     if steps:
         session.insert("step", ("id", "entry", "kind", "ref", "source", "changes"), steps)
     if parcels:
