@@ -192,7 +192,8 @@ def test_a_patient_whose_link_fails_is_looked_at_again(
     with monkeypatch.context() as patched:
         patched.setattr(matching, "link", _conflict)
         with pytest.raises(RevisionConflict):
-            matcher.step()
+            while matcher.step() or matcher.waiting:
+                pass
     while matcher.step() or matcher.waiting:
         pass
     matcher.release()

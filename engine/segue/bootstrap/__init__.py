@@ -1,6 +1,8 @@
 """Builds an engine from its settings: everything once, handed down, nothing global."""
 
+import secrets
 import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -337,8 +339,13 @@ def policies(settings: Settings) -> dict[str, FeedPolicy]:
 
 
 def new_id() -> str:
-    """A random id."""
-    return str(uuid.uuid4())  # noqa: TID251
+    """A random id that begins with its time, so that an index grows at its end.
+
+    Source: https://www.rfc-editor.org/rfc/rfc9562#name-uuid-version-7
+    """
+    ms = time.time_ns() // 1_000_000
+    digits = f"{ms:012x}7{secrets.randbits(12):03x}{secrets.randbits(62) | 1 << 63:016x}"
+    return str(uuid.UUID(digits))
 
 
 @dataclass(frozen=True, slots=True)

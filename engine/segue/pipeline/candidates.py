@@ -12,6 +12,7 @@ from segue.care.matching.grade import Match, MatchingRules, first_seen_newborn, 
 from segue.care.matching.traits import Traits, traits_of
 from segue.fhir.canonical import loads
 from segue.fhir.search import query as queries
+from segue.fhir.search.conditions import Query
 from segue.model.instants import instant_of
 from segue.store.reader import Reader
 from segue.store.records import StoredVersion
@@ -75,7 +76,7 @@ def _sharing(reader: Reader, patient: Mapping[str, Any], own: Traits) -> Iterato
     families = [name["family"] for name in patient.get("name", ()) if name.get("family")]
     if len(own.birth) == len("2026-01-01"):
         born = [("birthdate", own.birth)]
-        page = searcher.page(queries.parse("Patient", [*born, ("_count", str(MOST))]))
+        page = searcher.page(_first_of(born))
         if page.next is None:
             yield from page.items
         else:
@@ -84,13 +85,23 @@ def _sharing(reader: Reader, patient: Mapping[str, Any], own: Traits) -> Iterato
         given = next((one for one in name.get("given", ()) if one), None)
         if name.get("family") and given:
             asked.append([("family", _text(name["family"])), ("given", _text(given))])
-    for identifier in patient.get("identifier", ())[:10]:
-        if identifier.get("system") and identifier.get("value"):
-            token = f"{_text(identifier['system'])}|{_text(identifier['value'])}"
-            asked.append([("identifier", token)])
+    tokens = [
+        f"{_text(identifier['system'])}|{_text(identifier['value'])}"
+        for identifier in patient.get("identifier", ())[:10]
+        if identifier.get("system") and identifier.get("value")
+    ]
+    if tokens:
+        page = searcher.page(_first_of([("identifier", ",".join(tokens))]))
+        if page.next is None:
+            yield from page.items
+        else:
+            asked += [[("identifier", token)] for token in tokens]
     for pairs in asked:
-        query = queries.parse("Patient", [*pairs, ("_count", str(MOST))])
-        yield from searcher.page(query).items
+        yield from searcher.page(_first_of(pairs)).items
+
+
+def _first_of(pairs: list[tuple[str, str]]) -> Query:
+    return queries.parse("Patient", [*pairs, ("_count", str(MOST)), ("_total", "none")])
 
 
 def _text(value: str) -> str:

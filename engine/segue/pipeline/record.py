@@ -281,7 +281,10 @@ class Recorder:
     ) -> None:
         """Add the Provenance of what the step writes."""
         draft, cause = self.draft, self.cause
-        id_ = stable_id("Provenance", cause.kind, cause.ref, self.hub.new_id())
+        # What is written together is found together: a random id would stand on a page of
+        # the index of its own.
+        unique = stable_id("Provenance", cause.kind, cause.ref, self.hub.new_id())
+        id_ = f"{draft.now // 1000:012x}{unique[:20]}"
         key = ResourceKey("Provenance", id_)
         if check:
             made = provenance(id_, cause, writes, draft.now, **told)
