@@ -192,12 +192,15 @@ def test_a_patient_whose_link_fails_is_looked_at_again(
     with monkeypatch.context() as patched:
         patched.setattr(matching, "link", _conflict)
         with pytest.raises(RevisionConflict):
-            while matcher.step() or matcher.waiting:
-                pass
-    while matcher.step() or matcher.waiting:
-        pass
+            _look_at_all(matcher)
+    _look_at_all(matcher)
     matcher.release()
     assert matcher.linked == 1
+
+
+def _look_at_all(matcher: Matcher) -> None:
+    while matcher.step() or matcher.waiting:
+        pass
 
 
 def _conflict(*_: object) -> bool:
