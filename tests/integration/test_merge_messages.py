@@ -13,6 +13,7 @@ import pytest
 
 from segue.fhir.lifecycle import TASK_ENDED
 from segue.pipeline.replay import replay
+from tests.integration.crash import VISIT, message
 from tests.integration.test_unmerge import references, said
 from tests.stories.messages import adt
 from tests.support.hub import TestClock, hub
@@ -115,6 +116,22 @@ def test_merges_links_and_moves_in_any_order_give_the_same_store(tmp_path: Path,
     messages = history(chance)
     straight = told(tmp_path / "straight", messages)
     assert told(tmp_path / "mixed", chance.sample(messages, len(messages))) == straight
+
+
+def test_merges_of_several_persons_in_a_batch_go_in_one_commit(tmp_path: Path) -> None:
+    stays = [message(patient, step) for step in range(VISIT) for patient in range(6)]
+    merges = [message(patient, VISIT) for patient in (0, 2, 4)]
+    with hub(tmp_path / "batch") as bench:
+        bench.process(*stays)
+        before = bench.commits()
+        bench.process(*merges)
+        assert bench.commits() == before + 1, "the batch failed as a whole"
+        together = bench.state()
+    with hub(tmp_path / "alone") as bench:
+        bench.process(*stays)
+        for merge in merges:
+            bench.process(merge)
+        assert bench.state() == together
 
 
 ACCOUNTS = (

@@ -3,17 +3,18 @@
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 import segue.pipeline.process as processing
 from segue.model.messages import Envelope, InboxEntry
-from segue.pipeline.engine import FeedRules
-from segue.pipeline.process import process
+from segue.pipeline.engine import FeedRules, Hub
+from segue.pipeline.process import Outcome, process
 from segue.pipeline.replay import replay
 from segue.pipeline.routes import Route
 from segue.pipeline.workers import Worker
-from segue.store.records import RevisionConflict
+from segue.store.records import CursorMove, RevisionConflict
 from tests.stories.messages import adt
 from tests.stories.s11 import INSTANT, messages
 from tests.support.hub import Bench, TestClock, hub
@@ -280,6 +281,27 @@ def test_a_worker_that_lost_its_lane_writes_nothing(tmp_path: Path) -> None:
         with pytest.raises(RevisionConflict):
             slow.step()
         assert other.versions() == versions
+
+
+def test_a_worker_whose_batches_outlast_its_leases_takes_smaller_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, stop = [0], Event()
+
+    def slow(hub: Hub, entries: list[InboxEntry], moves: list[CursorMove]) -> Outcome:
+        if len(entries) > 4:
+            raise RevisionConflict(moves={"0"})
+        done[0] += len(entries)
+        if done[0] == 30:
+            stop.set()
+        return process(hub, entries, moves)
+
+    monkeypatch.setattr("segue.pipeline.workers.process", slow)
+    with hub(tmp_path, TestClock.at(INSTANT), ROUTES) as bench:
+        for n in range(30):
+            bench.append(admit(n))
+        works(bench).run(stop)
+        assert bench.hub.store.inbox(bench.hub.journal).backlog() == (0, None)
 
 
 def test_a_replay_under_the_same_mapping_changes_and_sends_nothing(tmp_path: Path) -> None:

@@ -123,6 +123,10 @@ class Bench:
         """How many versions are stored."""
         return int(self._rows("SELECT count(*) FROM version")[0][0])
 
+    def commits(self) -> int:
+        """How many commits there were."""
+        return int(self._rows("SELECT count(*) FROM commits")[0][0])
+
     def exceptions(self) -> dict[int, tuple[str, str]]:
         """Entry to (state, issues as JSON)."""
         rows = self._rows("SELECT entry, state, issues FROM inbox_exception ORDER BY entry")

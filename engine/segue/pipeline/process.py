@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import structlog
+
 from segue.hl7v2.ack import ANSWERS, conditions, wants
 from segue.hl7v2.errors import Hl7Error
 from segue.hl7v2.message import Message
@@ -26,6 +28,7 @@ from segue.pipeline.compare import InvalidError
 from segue.pipeline.coordinate import coordinate_person
 from segue.pipeline.engine import FeedRules, Hub
 from segue.pipeline.facts import unpack_person
+from segue.pipeline.faults import described
 from segue.pipeline.kept_mappings import keep
 from segue.pipeline.kin import Affected
 from segue.pipeline.record import Recorder
@@ -41,6 +44,8 @@ from segue.pipeline.refold import (
 from segue.pipeline.transact import Disturbed, Draft, transact
 from segue.pipeline.wanted import tasks
 from segue.store.records import Committed, CursorMove, FactRow, RevisionConflict, Step
+
+log = structlog.get_logger(__name__)
 
 REUSED = "This control id came before from this sender, with another content."
 
@@ -186,10 +191,12 @@ def process(hub: Hub, entries: Sequence[InboxEntry], moves: Sequence[CursorMove]
     except RevisionConflict as conflict:
         if conflict.moves:
             raise
+        log.info("batch.contested", entries=len(entries))
     except Exception as error:
         hub.charts.clear()
         if is_outage(error):
             raise
+        log.warning("batch.parted", entries=len(entries), **described(error))
     states: dict[int, EntryState] = {}
     for reading in readings:
         try:

@@ -258,8 +258,9 @@ class Recorder:
         """
         step, draft, hub = self.step, self.draft, self.hub
         if self.deleted:
-            for chart in draft.charts.values():
-                if chart.touched and chart.into is None and chart.margin.retired:
+            # The draft holds others' charts, too, whose own steps are still to come.
+            for chart in [draft.charts[pk] for pk in self.changes]:
+                if chart.into is None and chart.margin.retired:
                     self.mend(chart)
         if not self.history:
             step.deliveries.extend(self._deliveries(forward, protected))

@@ -28,6 +28,8 @@ LANES = 64
 BATCH = 200
 SMALLEST_BATCH = 25
 LEASE_SECONDS = 3.0
+BATCH_SECONDS = 2.0
+"""What a batch may take where stores are shared: a lease lasts 10 s."""
 POLL_SECONDS = 0.25
 TIMER_SECONDS = 0.5
 OUTAGE_SECONDS = 1.0
@@ -74,8 +76,11 @@ class Worker:
             try:
                 if self.step() == 0 and not self._match() and not stop.is_set():
                     hub.journal.bell.wait("journal", POLL_SECONDS)
-            except RevisionConflict:
+            except RevisionConflict as conflict:
+                # A batch that takes longer than its lease would be lost again, and for ever.
+                self._batch = max(1, self._batch // 2)
                 self._leased_at = float("-inf")
+                log.info("worker.contested", moved=len(conflict.moves), next_batch=self._batch)
             except Exception as error:
                 # Without the store there is nothing to do but to wait for it.
                 log.exception("worker.stuck", error=type(error).__name__)
@@ -104,6 +109,7 @@ class Worker:
         if not entries:
             return 0
         moves = self._moves(entries)
+        begin = time.monotonic()
         outcome = process(self._hub, entries, moves)
         for move in moves:
             lease = self._held[move.partition]
@@ -112,7 +118,8 @@ class Worker:
         self._failed += len(outcome.states)
         self._batches += 1
         if outcome.committed is not None:
-            self._adapt(len(entries), outcome.committed.held)
+            took = time.monotonic() - begin
+            self._adapt(len(entries), outcome.committed.held, took)
         return len(entries)
 
     def _moves(self, entries: Sequence[InboxEntry]) -> list[CursorMove]:
@@ -159,8 +166,20 @@ class Worker:
             register_definitions(hub)
             requeue(hub)
 
-    def _adapt(self, entries: int, seconds: float) -> None:
-        """Choose the next batch so that the store's one writer is not kept from others."""
-        if self._embedded and seconds > 0:
-            fitting = int(entries * LOCK_SECONDS / seconds)
+    def _adapt(self, entries: int, held: float, took: float) -> None:
+        """Choose how many entries the next batch has.
+
+        An embedded store's one writer is not kept from others; where stores are shared, a
+        batch ends well within its lease.
+
+        Args:
+            entries: how many this batch had.
+            held: CPU seconds for which it held an embedded store's write lock.
+            took: seconds in all.
+        """
+        if self._embedded and held > 0:
+            fitting = int(entries * LOCK_SECONDS / held)
             self._batch = max(SMALLEST_BATCH, min(BATCH, (self._batch + fitting) // 2))
+        elif not self._embedded:
+            fitting = max(1, int(entries * BATCH_SECONDS / took)) if took > 0 else BATCH
+            self._batch = min(BATCH, fitting, 2 * self._batch)
