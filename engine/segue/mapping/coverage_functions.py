@@ -116,8 +116,8 @@ def deductible(tools: Tools) -> Convert:
     """IN1-38 (CP): what the patient pays first, as Coverage.costToBeneficiary.
 
     >>> from segue.mapping.functions import example
-    >>> example("deductible", "500&USD")["valueMoney"]
-    {'value': Decimal('500'), 'currency': 'USD'}
+    >>> example("deductible", "500.50&USD")["valueMoney"]
+    {'value': Decimal('500.50'), 'currency': 'USD'}
     """
 
     def convert(raw: str, run: Run) -> dict[str, Any] | None:
