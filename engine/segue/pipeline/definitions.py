@@ -12,14 +12,10 @@ import structlog
 
 from segue.fhir.profiles import site_definitions
 from segue.mapping.concept_maps import concept_map
-from segue.model.changes import Cause
-from segue.model.facts import Fragment
 from segue.model.identity import ResourceKey, stable_id
 from segue.pipeline.compare import content_of
 from segue.pipeline.engine import Hub
-from segue.pipeline.record import Recorder
-from segue.pipeline.transact import Draft, transact
-from segue.store.records import Step
+from segue.pipeline.record import register
 
 Resource = Mapping[str, Any]
 
@@ -61,7 +57,7 @@ def register_definitions(hub: Hub) -> None:
     found = {ResourceKey(one["resourceType"], one["id"]): dict(one) for one in own(hub)}
     with hub.store.read() as reader:
         heads = reader.heads(found)
-    fragments = []
+    fresh = []
     for key, resource in found.items():
         head = heads.get(key)
         if head is not None and (
@@ -71,14 +67,5 @@ def register_definitions(hub: Hub) -> None:
         if not hub.gate.is_valid(resource):
             log.warning("definition.left_out", resource=key.reference, url=resource.get("url"))
             continue
-        elements = {k: v for k, v in resource.items() if k not in {"resourceType", "id"}}
-        fragments.append(Fragment(key.type, key.id, "directory", elements))
-
-    def compute(draft: Draft) -> None:
-        recorder = Recorder(draft, Step(Cause("steward", "definitions")), history=True)
-        recorder.directory(fragments, (draft.now, ""))
-        if recorder.registers:
-            recorder.close()
-
-    if fragments:
-        transact(hub, compute)
+        fresh.append(resource)
+    register(hub, "definitions", fresh)

@@ -29,10 +29,11 @@ from segue.pipeline.compare import (
     retracted,
     write,
 )
+from segue.pipeline.engine import Hub
 from segue.pipeline.fan_out import Change, Plan, fan_out
 from segue.pipeline.places import STATUS, put_together
 from segue.pipeline.provenance import provenance, provenance_text
-from segue.pipeline.transact import Draft
+from segue.pipeline.transact import Draft, transact
 from segue.store.records import Step
 
 _HUB: frozenset[str] = frozenset()
@@ -332,3 +333,31 @@ class Recorder:
 def _is_plain(texts: Mapping[str, str] | None) -> bool:
     """Whether a Provenance with these extensions is valid by the way it is made."""
     return texts is None or all(text.isprintable() for text in texts.values())
+
+
+def register(hub: Hub, because: str, resources: Iterable[Mapping[str, Any]]) -> None:
+    """Write whole resources that belong to nobody, in a step of their own; nobody is told.
+
+    Args:
+        hub: the engine.
+        because: what they are owed to, as the step's cause names it.
+        resources: each with its id; those that are stored as they are stay.
+    """
+    fragments = [
+        Fragment(
+            one["resourceType"],
+            one["id"],
+            "directory",
+            {name: value for name, value in one.items() if name not in {"resourceType", "id"}},
+        )
+        for one in resources
+    ]
+
+    def compute(draft: Draft) -> None:
+        recorder = Recorder(draft, Step(Cause("steward", because)), history=True)
+        recorder.directory(fragments, (draft.now, ""))
+        if recorder.registers:
+            recorder.close()
+
+    if fragments:
+        transact(hub, compute)

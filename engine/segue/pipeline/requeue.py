@@ -7,15 +7,13 @@ import structlog
 
 from segue.fhir.canonical import loads
 from segue.mapping.tables import WANTED
-from segue.model.changes import Cause
-from segue.model.facts import Fragment
+from segue.pipeline.compare import Resource
 from segue.pipeline.engine import Hub
-from segue.pipeline.record import Recorder
+from segue.pipeline.record import register
 from segue.pipeline.replay import replay
-from segue.pipeline.transact import Draft, transact
 from segue.pipeline.wanted import SYSTEM
 from segue.store.reader import Reader
-from segue.store.records import Step, StoredVersion
+from segue.store.records import StoredVersion
 
 log = structlog.get_logger(__name__)
 
@@ -35,15 +33,7 @@ def requeue(hub: Hub) -> int:
     if not numbers:
         return 0
     replay(hub, numbers)
-
-    def compute(draft: Draft) -> None:
-        recorder = Recorder(draft, Step(Cause("steward", "mapping")), history=True)
-        recorder.directory(open_, (draft.now, ""))
-        if recorder.registers:
-            recorder.close()
-
-    if open_:
-        transact(hub, compute)
+    register(hub, "mapping", open_)
     log.info("codes.added", tasks=len(open_), replayed=len(numbers))
     return len(numbers)
 
@@ -55,7 +45,7 @@ def _directory(reader: Reader) -> Iterator[StoredVersion]:
         after = page[-1].pk
 
 
-def _open(current: Iterable[Any], hub: Hub) -> Iterator[Fragment]:
+def _open(current: Iterable[Any], hub: Hub) -> Iterator[Resource]:
     """The open Tasks whose code a table has by now, completed."""
     for version in current:
         if version.key.type != "Task" or not version.body:
@@ -70,6 +60,5 @@ def _open(current: Iterable[Any], hub: Hub) -> Iterator[Fragment]:
             continue
         if not {code, code.upper()} & table.codes.keys():
             continue
-        left = {k: v for k, v in resource.items() if k not in {"resourceType", "id", "meta"}}
-        elements = {**left, "status": "completed"}
-        yield Fragment("Task", version.key.id, "directory", elements)
+        left = {name: value for name, value in resource.items() if name != "meta"}
+        yield {**left, "status": "completed"}
