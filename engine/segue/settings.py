@@ -83,6 +83,7 @@ class SiteSettings:
     practices: Mapping[str, str] = field(default_factory=dict)
     lag: timedelta = timedelta(hours=72)
     a37_unmerges: bool = False
+    unknown_visit: str = "create"
 
 
 @dataclass(frozen=True, slots=True)
@@ -462,7 +463,7 @@ class _Reader:
             node,
             here,
             ("name", "authority", "system", "zone", "sends_as", "control_id_reuse", "links_by",
-             "practices", "lag", "a37_unmerges", "charset_fallback"),
+             "practices", "lag", "a37_unmerges", "charset_fallback", "unknown_visit"),
         )  # fmt: skip
 
         def has(key: str, read: Callable[..., Any], default: Any, *more: str) -> Any:
@@ -486,6 +487,7 @@ class _Reader:
             practices=has("practices", self.pairs, {}),
             lag=has("lag", self.duration, timedelta(hours=72)),
             a37_unmerges=has("a37_unmerges", self.boolean, False),
+            unknown_visit=has("unknown_visit", self.choice, "create", "create", "park", "reject"),
         )
 
     def known_site(

@@ -23,6 +23,7 @@ http: {{listen: "127.0.0.1:{{http}}"}}
 sites:
   hospa: {{authority: HOSPA, zone: America/New_York, charset_fallback: [cp1250]}}
   lab: {{authority: LAB, zone: America/New_York}}
+  strict: {{authority: STRICT, zone: America/New_York, unknown_visit: reject}}
 feeds:
   durable: {{kind: mllp, listen: "127.0.0.1:{durable}", site: hospa, replies: returns}}
   mapped: {{kind: mllp, listen: "127.0.0.1:{mapped}", site: hospa, ack: mapped}}
@@ -130,6 +131,35 @@ def test_a_merge_with_itself_is_ae_where_the_answer_waits_for_mapping(running: R
     assert (answer.code, answer.error_codes) == ("AE", ("205",))
     (answer,) = running.send("durable", raw.replace(b"E09000", b"E09001"))
     assert answer.code == "AA"
+
+
+def test_an_update_of_an_unknown_visit_is_ae_where_the_site_rejects_it(running: Running) -> None:
+    early, start, late = (
+        running.message(event).replace(b"|HOSPA|", b"|STRICT|", 1)
+        for event in ("A08", "A01", "A08")
+    )
+    unknown = parse(early).get("PV1-19") or ""
+    known = parse(start).get("PV1-19") or ""
+    late = late.replace(str(parse(late).get("PV1-19")).encode(), known.encode())
+    late = late.replace(parse(late).get("PID-3.1").encode(), parse(start).get("PID-3.1").encode())  # type: ignore[union-attr]
+    assert unknown != known
+    answers = running.send("mapped", early, start, late)
+    assert [one.code for one in answers] == ["AE", "AA", "AA"]
+    assert answers[0].error_codes == ("204",)
+    assert answers[0].control_id == parse(early).control_id
+    (again,) = running.send("delivered", early)
+    assert (again.code, again.error_codes) == ("AE", ("204",))
+    # Where the answer does not wait, it has left before anybody could know.
+    other = running.message("A08").replace(b"|HOSPA|", b"|STRICT|", 1)
+    (answer,) = running.send("durable", other)
+    assert answer.code == "AA"
+    asking = running.message("A08", accept="AL", application="AL")
+    (commit,) = running.send("durable", asking.replace(b"|HOSPA|", b"|STRICT|", 1))
+    assert commit.code == "CA"
+    number = parse(asking).control_id
+    assert waited(lambda: replies_to(running, number))
+    (reply,) = replies_to(running, number)
+    assert (read_ack(reply).code, read_ack(reply).error_codes) == ("AE", ("204",))
 
 
 def test_an_answer_of_delivered_comes_after_the_delivery(running: Running) -> None:

@@ -32,6 +32,7 @@ sites:
     practices: {PCPB: pcpb}
     charset_fallback: [cp1250, latin-1]
     lag: 72h
+    unknown_visit: park
 feeds:
   hospa-adt:
     kind: mllp
@@ -105,14 +106,14 @@ def test_without_a_file_there_is_one_site_with_an_mllp_and_an_http_feed() -> Non
 def test_an_unknown_key_names_its_line_and_what_was_meant(tmp_path: Path) -> None:
     text = WHOLE.replace("    ack: delivered", "    ackk: durable")
     assert problems(tmp_path, text, PCPB_TOKEN="x") == [
-        "segue.yaml:30  feeds.hospa-adt.ackk: unknown key. Did you mean 'ack'?"
+        "segue.yaml:31  feeds.hospa-adt.ackk: unknown key. Did you mean 'ack'?"
     ]
 
 
 def test_a_missing_site_is_one_clear_line(tmp_path: Path) -> None:
     text = WHOLE.replace("    site: hospa\n", "    site: hospaa\n")
     assert problems(tmp_path, text, PCPB_TOKEN="x") == [
-        "segue.yaml:29  feeds.hospa-adt.site: no site 'hospaa'. Did you mean 'hospa'?"
+        "segue.yaml:30  feeds.hospa-adt.site: no site 'hospaa'. Did you mean 'hospa'?"
     ]
 
 
@@ -121,6 +122,12 @@ def test_a_missing_site_is_one_clear_line(tmp_path: Path) -> None:
     [
         ("timeout: 10s", "timeout: 10", "destinations.pcpb.timeout: expected a duration"),
         ("zone: America/New_York", "zone: America/NewYork", "sites.hospa.zone: no IANA time zone"),
+        (
+            "unknown_visit: park",
+            "unknown_visit: parc",
+            "segue.yaml:25  sites.hospa.unknown_visit: expected one of create, park, reject. "
+            "Did you mean 'park'?",
+        ),
         ("workers: 2", "workers: two", "workers: expected a whole number"),
         ("kind: mllp\n    listen", "kind: mlp\n    listen", "Did you mean 'mllp'?"),
         ("practices: {PCPB: pcpb}", "practices: {PCPB: pcbp}", "Did you mean 'pcpb'?"),

@@ -287,6 +287,7 @@ def site_rules(settings: Settings) -> dict[str, SiteRules]:
             site.practices,
             systems,
             site.a37_unmerges,
+            site.unknown_visit,  # type: ignore[arg-type]
         )
         for site in settings.sites.values()
     }
@@ -324,6 +325,8 @@ def charset_fallback(settings: Settings, feed: FeedSettings) -> tuple[str, ...]:
 
 def policies(settings: Settings) -> dict[str, FeedPolicy]:
     """What each feed takes and when it answers, as intake sees it."""
+    # MSH-4 may name any site.
+    rejects = any(site.unknown_visit == "reject" for site in settings.sites.values())
     found = {
         feed.name: FeedPolicy(
             feed.ack,  # type: ignore[arg-type]
@@ -332,6 +335,7 @@ def policies(settings: Settings) -> dict[str, FeedPolicy]:
             feed.accept.versions,
             charset_fallback(settings, feed),
             feed.limits.answer.total_seconds(),
+            rejects and feed.ack == "mapped",
         )
         for feed in settings.feeds.values()
     }

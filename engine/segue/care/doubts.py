@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from segue.care.fold import NO_TARGET, OPEN_DISCHARGE, OTHER_PLACE
+from segue.care.fold import AWAITS_START, NO_TARGET, OPEN_DISCHARGE, OTHER_PLACE
 from segue.care.identity import MERGE_CYCLE, MERGE_REVERSED
 from segue.care.movements import ADMITTED_ALREADY, AFTER_DISCHARGE, NO_LEAVE
 from segue.care.numbers import NUMBER_CYCLE
@@ -11,6 +11,10 @@ DOUBTS: Final[dict[str, tuple[str, str]]] = {
     OPEN_DISCHARGE: (
         "PV1-45",
         "a discharge time, but no discharge was sent: the visit stays open",
+    ),
+    AWAITS_START: (
+        "PV1-19",
+        "nothing has started this visit yet; what is said of it waits for its A01, A04, A05 or A14",
     ),
     NO_TARGET: ("EVN-1", "what this cancels has not been heard of; it waits for that"),
     OTHER_PLACE: (
@@ -41,4 +45,4 @@ DOUBTS: Final[dict[str, tuple[str, str]]] = {
         "under the number that it had",
     ),
 }
-"""Warning code to (field, what is made of it)."""
+"""Code to (field, what is made of it); a warning, but for what waits."""

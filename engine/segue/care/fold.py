@@ -55,7 +55,7 @@ def fold_visit(facts: Iterable[Fact], key: str | None = None) -> VisitState:
             state.numbers = [number for number in others if number is not None]
             return state
     adopted = min((f for f in known if f.event == ADOPTED), key=recorded_key, default=None)
-    state = _fold_events(_once(known))
+    state = _fold_events(_once(known), adopted is not None)
     if adopted is not None and adopted.visit is not None and adopted.stay:
         state.encounter = adopted.stay[0].id
         if not state.status:
@@ -76,15 +76,13 @@ def _under(fact: Fact, key: str) -> Fact:
     return replace(fact, visit=key, stay=stay)
 
 
-def _fold_events(told: list[Fact]) -> VisitState:
-    if not told:
-        return VisitState()
+def _fold_events(told: list[Fact], announced: bool) -> VisitState:
     numbered = [fact for fact in told if fact.visit is not None]
     if len(numbered) == len(told):
-        return _fold(told)
-    state = _fold(told)
+        return _fold(told, announced)
+    state = _fold(told, announced)
     state.loose = sorted(fact.id for fact in told if fact.visit is None)
-    state.window = _fold(numbered).window if numbered else None
+    state.window = _fold(numbered, announced).window
     return state
 
 
@@ -108,9 +106,12 @@ def extend_visit(state: VisitState, fact: Fact) -> VisitState | None:
         or state.status not in ("in-progress", "onleave", "finished")
         or (occurred.us, fact.sent.us) <= state.newest
         or (recorded.us, fact.sent.us) <= state.told
+        # What fell is still repeated by what occurred before that was recorded.
+        or (state.struck and occurred.us < state.told[0])
         or fact.visit is None
         or state.loose
         or fact.visit != state.key
+        or any(code == AWAITS_START for code, _ in state.warnings)
         or not keeps_times(state, fact, effect)
     ):
         return None
@@ -153,6 +154,7 @@ def _add_note(state: VisitState, fact: Fact) -> VisitState | None:
         at <= state.told
         or state.loose
         or only_named(state)
+        or any(code == AWAITS_START for code, _ in state.warnings)
         or not state.status
         or (fact.visit != state.key)
     ):
@@ -175,6 +177,8 @@ OPEN_DISCHARGE = "discharge-time-on-open-visit"
 """Warning: PV1-45 is filled, and no discharge was sent."""
 NO_TARGET = "cancel-without-target"
 """Warning: what a cancel cancels has not been heard of."""
+AWAITS_START = "visit-awaited"
+"""Where the site wants it: an update that waits until something has started its visit."""
 OTHER_PLACE = "place-after-cancel-differs"
 """Warning: a cancelled transfer does not go back to the place before."""
 
@@ -191,12 +195,16 @@ def _once(facts: Iterable[Fact]) -> list[Fact]:
     return sorted(known.values(), key=recorded_key)
 
 
-def _fold(known: list[Fact]) -> VisitState:
+def _fold(known: list[Fact], announced: bool) -> VisitState:
     told = [fact for fact in known if fact.event not in NOTES]
     if not told:
-        return _name(known)
+        return _name(known) if known else VisitState()
     struck = strike(told)
     standing = _standing(told, struck)
+    if not announced and (early := _early(told, standing)):
+        state = _fold([fact for fact in known if fact.id not in early], announced)
+        state.warnings = sorted([*state.warnings, *((AWAITS_START, one) for one in early)])
+        return state
     newest, last = told[-1], known[-1]
     state = VisitState(
         identity=newest.identity,
@@ -225,6 +233,15 @@ def _fold(known: list[Fact]) -> VisitState:
     _find_newest(state, told)
     _warn(state, told, struck)
     return state
+
+
+def _early(told: list[Fact], standing: list[Fact]) -> set[str]:
+    """Ids of what is to wait, because nothing has started its visit."""
+    heard_of = any(fact.event in STARTS for fact in told)
+    facts = standing if heard_of else told
+    if any(f.event in STARTS or "awaits_start" not in f.details for f in facts):
+        return set()
+    return {fact.id for fact in facts}
 
 
 def _name(notes: list[Fact]) -> VisitState:

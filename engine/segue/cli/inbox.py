@@ -16,8 +16,8 @@ app = typer.Typer(
 STATES = ("waiting", "processed", "parked", "failed", "quarantined")
 COLUMNS = {
     "id": "id", "received": "received", "feed": "feed", "event": "event",
-    "control_id": "control id", "ack": "ack", "state": "state", "issues": "issues",
-    "changes": "changes", "duplicates": "dup",
+    "control_id": "control id", "ack": "ack", "state": "state", "reason": "reason",
+    "issues": "issues", "changes": "changes", "duplicates": "dup",
 }  # fmt: skip
 
 State = Annotated[str | None, typer.Option(help=f"One of {', '.join(STATES)}.")]
@@ -134,6 +134,7 @@ def item(found: ListedMessage) -> dict[str, Any]:
         "ack": entry.ack_code,
         "duplicates": found.duplicates,
         "state": found.state,
+        "reason": found.reason,
         "issues": found.issues,
         "changes": found.changes,
         "position": found.position,

@@ -22,7 +22,7 @@ from segue.mapping.texts import join_texts, one_comment
 from segue.mapping.times import EventTimes
 from segue.mapping.values import Memo, NoMemo, Run
 from segue.mapping.walk import places, walk
-from segue.model.events import EVENTS, MOVEMENT_CANCEL, MOVEMENT_UPDATE, Event
+from segue.model.events import EVENTS, MOVEMENT_CANCEL, MOVEMENT_UPDATE, STARTING, Event
 from segue.model.facts import Fact, Fragment
 from segue.model.issues import Issue
 from segue.model.notes import MESSAGES, NOTES
@@ -268,6 +268,9 @@ def _fact(
         run.report("warning", "no-visit-number", "PV1-19", text)
     if about_visit and (movement := first.get("ZBE")) is not None:
         run.details |= _movement(movement, run)
+    waits = run.site.unknown_visit == "park" and event.code not in NOTES
+    if about_visit and waits and event.effect not in STARTING:
+        run.details["awaits_start"] = True
     run.identity, run.visit = identity, visit or ""
     is_cancel = event.effect in CANCELS
     return Fact(

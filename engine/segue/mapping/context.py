@@ -9,6 +9,10 @@ from segue.model.facts import Fact, Fragment
 from segue.model.instants import Moment
 from segue.model.issues import Issue
 
+UnknownVisit = Literal["create", "park", "reject"]
+"""`create`: the visit is inferred; `park`: it waits for the visit's start; `reject`: nothing
+of it is applied."""
+
 PART2 = "42CFRPart2"
 """Security label (v3-ActCode) of substance use disorder records."""
 
@@ -25,6 +29,7 @@ class SiteRules:
         practices: PD1-3 or PD1-4 id to destination of the ongoing care provider.
         systems: identifier systems of all configured authorities.
         a37_unmerges: whether an unlink (A37) also undoes merges of the same two.
+        unknown_visit: what becomes of an update of a visit that nothing has started.
     """
 
     name: str
@@ -35,6 +40,7 @@ class SiteRules:
     practices: Mapping[str, str] = field(default_factory=dict)
     systems: Mapping[str, str] = field(default_factory=dict)
     a37_unmerges: bool = False
+    unknown_visit: UnknownVisit = "create"
 
 
 @dataclass(frozen=True, slots=True)

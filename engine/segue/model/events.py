@@ -160,3 +160,12 @@ HAPPENINGS: dict[str, Event] = {**EVENTS, MOVEMENT_UPDATE: MOVEMENT_CANCEL}
 
 ONCE: frozenset[str] = frozenset({"A01", "A03", "A04", "A05", "A14"})
 """Events that can be in force only once in a visit: sent again, they are the same."""
+
+STARTING: frozenset[Effect] = frozenset({"preadmit", "admit", "register"})
+"""Effects without which there is no visit."""
+
+UPDATES: frozenset[Effect] = frozenset({
+    "class-change", "transfer", "track", "swap", "leave", "return", "pending", "update",
+    "attending", "consulting", "discharge", "cancel", "delete-visit",
+})  # fmt: skip
+"""Effects on a visit that another event has started."""

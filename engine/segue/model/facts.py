@@ -67,7 +67,8 @@ class Fact:
             `place` (PV1-3 as sent, without bed status), `movement` (ZBE-1),
             `corrects` (ZBE-4 says that it takes the place of what was said of the
             movement), `historic` (ZBE-5: the visit is not like this any more),
-            `listed` (see `segue.care.listed`).
+            `listed` (see `segue.care.listed`), `awaits_start` (its site wants it to wait
+            until an event has started the visit).
         history: from a feed or bundle that only fills the index.
         labels: security label codes (`42CFRPart2`, `R` …) of the source.
         mapping: digest of the mapping set that made it.

@@ -24,7 +24,9 @@ class FeedPolicy:
         types: message types (`ADT`) or events (`ORU^R01`) that are taken; None: all.
         versions: MSH-12 that are taken; None: all.
         charset_fallback: Python codecs to try where MSH-18 does not hold.
-        answer_within: seconds that an answer of `delivered` may take.
+        answer_within: seconds that an answer which waits may take.
+        decided: answers of `mapped` wait until the message is processed: a site rejects
+            what only the store can tell.
     """
 
     ack: When = "durable"
@@ -33,6 +35,7 @@ class FeedPolicy:
     versions: frozenset[str] | None = None
     charset_fallback: tuple[str, ...] = ("cp1252",)
     answer_within: float = 30.0
+    decided: bool = False
 
 
 DEFAULT = FeedPolicy()

@@ -5,6 +5,7 @@ Source: HL7 v2.5.1 sections 2.9.2 and 2.9.3, table 0357.
 
 from collections.abc import Callable, Sequence
 
+from segue.care.fold import AWAITS_START
 from segue.hl7v2.ack import AckCode, AckError, ack
 from segue.hl7v2.errors import BadPath, Hl7Error
 from segue.hl7v2.parse import parse
@@ -32,13 +33,14 @@ CONDITIONS = {
     "event-missing": "201",
     "event-unknown": "201",
     "unsupported-event": "201",
+    "visit-unknown": "204",
     "merge-with-itself": "205",
     "control-id-reused": "205",
     "quarantined": "205",
 }
 """Code of an issue to HL7 table 0357; what is not named is 207, an internal error."""
 
-WAITS = frozenset({UNPLACED.code, WANTED})
+WAITS = frozenset({UNPLACED.code, AWAITS_START, WANTED})
 """Errors that settle by themselves later: the sender need not care."""
 
 MOST = 10

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import structlog
 
+from segue.care.fold import AWAITS_START
 from segue.hl7v2.ack import ANSWERS, conditions, wants
 from segue.hl7v2.errors import Hl7Error
 from segue.hl7v2.message import Message
@@ -33,10 +34,13 @@ from segue.pipeline.kept_mappings import keep
 from segue.pipeline.kin import Affected
 from segue.pipeline.record import Recorder
 from segue.pipeline.refold import (
+    UNKNOWN,
     UNPLACED,
     add_fact,
+    awaiting,
     doubts,
     identities_of,
+    is_unknown,
     note,
     project,
     refold,
@@ -46,6 +50,9 @@ from segue.pipeline.wanted import tasks
 from segue.store.records import Committed, CursorMove, FactRow, RevisionConflict, Step
 
 log = structlog.get_logger(__name__)
+
+AWAITED = frozenset({UNPLACED.code, AWAITS_START})
+"""Issues of what waits for a word about its visit."""
 
 REUSED = "This control id came before from this sender, with another content."
 
@@ -322,6 +329,11 @@ def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> Iterator[No
     if mapped is None or (step.state in {"failed", "quarantined"} and not old):
         draft.steps.append(step)
         return
+    rejects = draft.hub.site(entry.envelope.site).unknown_visit == "reject"
+    if rejects and any(is_unknown(draft, fact) for fact in mapped.facts):
+        _fail(draft, reading, [UNKNOWN])
+        return
+    awaited = awaiting(filter(None, map(draft.person, reading.identities)))
     stages = draft.hub.stages
     recorder = Recorder(draft, step, history=reading.history)
     affected: dict[int, Affected] = {}
@@ -366,8 +378,10 @@ def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> Iterator[No
         mapping=mapped.mapping,
         unmapped=mapped.verbatim,
     )
+    if awaited:
+        awaited -= awaiting(found.chart for found in affected.values())
     for found in affected.values():
-        if settled := found.settled - {fact.id for fact in mapped.facts}:
+        if settled := (found.settled | awaited) - {fact.id for fact in mapped.facts}:
             _unpark(draft, found.chart, settled)
 
 
@@ -403,7 +417,7 @@ def _unpark(draft: Draft, chart: Chart, settled: set[str]) -> None:
 
 
 def _settle(step: Step) -> Step:
-    step.issues = [issue for issue in step.issues if issue.code != UNPLACED.code]
+    step.issues = [issue for issue in step.issues if issue.code not in AWAITED]
     errors = any(issue.severity == "error" for issue in step.issues)
     step.state = "parked" if errors else "processed"
     return step

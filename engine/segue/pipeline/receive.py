@@ -101,7 +101,7 @@ class Receiver:
             sites: all sites.
             policies: of feeds that have one.
             judge: maps messages of feeds that are answered when `mapped`.
-            waiting: holds the answers of feeds that are answered when `delivered`.
+            waiting: holds the answers of feeds that are answered when `delivered`, or decided.
             metrics: where figures go.
         """
         self._journal = journal
@@ -257,12 +257,14 @@ class Receiver:
                 log.error("answers.dropped", count=len(pairs), **described(error))  # noqa: TRY400
 
     def _hold(self, one: _Submission, answer: bytes | None, number: int) -> bool:
-        """Whether an answer waits for deliveries; those of a connection keep their order."""
+        """Whether an answer waits; those of a connection keep their order."""
         policy = self._policies.get(one.raw.feed, DEFAULT)
-        if policy.ack != "delivered" or self._held is None:
+        delivered = policy.ack == "delivered"
+        if not (delivered or policy.decided) or self._held is None:
             return False
         until = time.monotonic() + policy.answer_within
-        self._held.hold(Held(one.sink, one.ticket, one.raw, number, answer, until))
+        held = Held(one.sink, one.ticket, one.raw, number, answer, until, delivered)
+        self._held.hold(held)
         return True
 
     def _judge(self, one: _Submission, stamp: str) -> tuple[str, NewEntry | bytes]:

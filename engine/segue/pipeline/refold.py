@@ -9,8 +9,9 @@ from dataclasses import replace
 from segue.care.assemble import person_resources, visit_resources
 from segue.care.coordinate import episodes_of
 from segue.care.doubts import DOUBTS
-from segue.care.fold import extend_visit, fold_visit
+from segue.care.fold import AWAITS_START, extend_visit, fold_visit
 from segue.care.identity import doubtful, joined_by, other_end, persons
+from segue.care.movements import EFFECTS
 from segue.care.numbers import NUMBER_CYCLE, refused
 from segue.care.parting import parts
 from segue.care.person import (
@@ -22,6 +23,7 @@ from segue.care.person import (
 )
 from segue.care.person_view import looks_the_same
 from segue.care.states import PersonState, VisitState
+from segue.model.events import UPDATES
 from segue.model.facts import Fact
 from segue.model.identity import ResourceKey
 from segue.model.issues import Issue
@@ -40,6 +42,13 @@ UNPLACED = Issue(
     "the visit part waits for a message that settles it",
 )
 
+UNKNOWN = Issue(
+    "error",
+    "visit-unknown",
+    "PV1-19",
+    "no visit of this number is known, and updates of unknown visits are not taken here",
+)
+
 
 def doubts(chart: Chart, facts: Iterable[Fact]) -> list[Issue]:
     """What the fold of person and visits has to remark on these facts."""
@@ -50,7 +59,35 @@ def doubts(chart: Chart, facts: Iterable[Fact]) -> list[Issue]:
         found += doubtful(person.edges)
     if person.renamed:
         found += [(NUMBER_CYCLE, fact) for fact in refused(person.renamed)]
-    return [Issue("warning", code, *DOUBTS[code]) for code, fact in found if fact in ids]
+    return [
+        Issue("error" if code == AWAITS_START else "warning", code, *DOUBTS[code])
+        for code, fact in found
+        if fact in ids
+    ]
+
+
+def awaiting(charts: Iterable[Chart]) -> set[str]:
+    """Ids of the facts that wait until something has started their visit."""
+    return {
+        fact
+        for chart in charts
+        for visit in chart.visits.values()
+        if visit.warnings
+        for code, fact in visit.warnings
+        if code == AWAITS_START
+    }
+
+
+def is_unknown(draft: Draft, fact: Fact) -> bool:
+    """Whether a fact is an update of a visit that nobody has spoken of."""
+    if not fact.about_visit or fact.visit is None or EFFECTS.get(fact.event) not in UPDATES:
+        return False
+    charts = [found for one in fact.links if (found := draft.person(one)) is not None]
+    for chart in charts:
+        number = numbers_of(chart.person).get(fact.visit, fact.visit)
+        if number in chart.visits and chart.visits[number].encounter:
+            return False
+    return True
 
 
 def identities_of(facts: Iterable[Fact]) -> list[str]:

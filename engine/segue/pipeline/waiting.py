@@ -1,5 +1,8 @@
 """Holds answers back until what they speak of has been delivered (`ack: delivered`).
 
+Those of `ack: mapped` wait until it has been processed, where a site rejects what only the
+store can tell (`unknown_visit: reject`).
+
 The message is durable before; only its answer waits. Answers of one connection leave in
 the order of their messages. What is not delivered in time is answered AE: its sender
 sends it again, and as a duplicate it waits once more and is done only once.
@@ -24,12 +27,13 @@ from segue.store.records import Fate
 
 POLL_SECONDS = 0.05
 LATE = "The message is stored and not yet delivered."
+UNDECIDED = "The message is stored and not yet processed."
 UNDELIVERED = "A destination refused what the message caused; an operator looks at it."
 
 log = structlog.get_logger(__name__)
 
 Fates = Callable[[Collection[int]], Mapping[int, Fate]]
-"""Says what became of journal entries; those that still wait are left out."""
+"""Says what became of journal entries; those that are not processed yet are left out."""
 
 
 @dataclass(slots=True)
@@ -40,6 +44,7 @@ class Held:
         entry: journal entry; 0 for what has its answer already.
         answer: of success, or the one it has; None: nothing was made durable.
         until: monotonic seconds.
+        delivered: whether it waits for deliveries too.
     """
 
     sink: AnswerSink
@@ -48,6 +53,7 @@ class Held:
     entry: int
     answer: bytes | None
     until: float
+    delivered: bool = True
 
 
 @dataclass
@@ -106,10 +112,11 @@ class Waiting:
                     held = queue[0]
                     if not held.entry:
                         ready.append((held, held.answer))
-                    elif (fate := fates.get(held.entry)) is not None:
+                    elif (fate := fates.get(held.entry)) and not (held.delivered and fate.open):
                         ready.append((held, self._answer(held, fate)))
                     elif now >= held.until:
-                        ready.append((held, self._refuse(held, [AckError("207", "", LATE)])))
+                        late = AckError("207", "", LATE if held.delivered else UNDECIDED)
+                        ready.append((held, self._refuse(held, [late])))
                     else:
                         break
                     queue.popleft()
@@ -119,7 +126,7 @@ class Waiting:
 
     def _answer(self, held: Held, fate: Fate) -> bytes | None:
         errors = errors_of(fate.issues)
-        if fate.dead:
+        if fate.dead and held.delivered:
             errors.append(AckError("207", "", UNDELIVERED))
         return self._refuse(held, errors) if code_of(errors) == "AE" else held.answer
 

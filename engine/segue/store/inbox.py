@@ -141,7 +141,7 @@ class Inbox:
         )
 
     def fates(self, numbers: Collection[int]) -> dict[int, Fate]:
-        """What became of entries; those that wait, or whose deliveries do, are left out."""
+        """What became of entries; those that are not processed yet are left out."""
         if not numbers:
             return {}
         lanes = {entry.id: entry.envelope.lane for entry in self._journal.get_many(sorted(numbers))}
@@ -172,9 +172,8 @@ class Inbox:
         found: dict[int, Fate] = {}
         for number in done:
             open_, dead = waiting.get(number, (0, 0))
-            if not open_:
-                state, issues = told.get(number, ("processed", []))
-                found[number] = Fate(state, issues, dead)
+            state, issues = told.get(number, ("processed", []))
+            found[number] = Fate(state, issues, dead, open_)
         return found
 
     def _listed(self, items: Sequence[ListedEntry]) -> list[ListedMessage]:
@@ -191,11 +190,18 @@ class Inbox:
             entry = item.entry
             waits = entry.id > cursors.get(entry.envelope.lane, 0)
             plain: EntryState = "waiting" if waits else "processed"
-            state, issues = states.get(entry.id, (plain, 0))
+            state, issues = states.get(entry.id, (plain, []))
             count, position = changes.get(entry.id, (0, None))
             made.append(
                 ListedMessage(
-                    entry, item.size, duplicates.get(entry.id, 0), state, issues, count, position
+                    entry,
+                    item.size,
+                    duplicates.get(entry.id, 0),
+                    state,
+                    len(issues),
+                    count,
+                    position,
+                    next((one.code for one in issues if one.severity == "error"), None),
                 )
             )
         return made
@@ -216,10 +222,12 @@ class Inbox:
         return self._journal.backlog(cursors)
 
 
-def _states(session: Session, entries: Collection[int]) -> dict[int, tuple[EntryState, int]]:
+def _states(
+    session: Session, entries: Collection[int]
+) -> dict[int, tuple[EntryState, list[Issue]]]:
     where, params = session.among(("entry",), [(entry,) for entry in entries])
-    rows = session.rows(f"SELECT entry, state, count FROM inbox_exception WHERE {where}", params)
-    return {entry: (state, count) for entry, state, count in rows}
+    rows = session.rows(f"SELECT entry, state, issues FROM inbox_exception WHERE {where}", params)
+    return {entry: (state, _issues(issues)) for entry, state, issues in rows}
 
 
 def _changes(session: Session, entries: Collection[int]) -> dict[int, tuple[int, int]]:

@@ -94,15 +94,17 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What became of a journal entry that waits for nothing more.
+    """What became of a journal entry that is processed.
 
     Attributes:
         dead: deliveries that it caused and that a destination refused.
+        open: deliveries that it caused and that are still to be made.
     """
 
     state: EntryState
     issues: Sequence[Issue] = ()
     dead: int = 0
+    open: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,6 +399,7 @@ class ListedMessage:
         size: bytes of the message. duplicates: how often it was sent again.
         issues: how many there are. changes: resource versions that it caused.
         position: of the last commit that it caused, None where it changed nothing.
+        reason: code of the first error, None where there is none.
     """
 
     entry: InboxEntry
@@ -406,6 +409,7 @@ class ListedMessage:
     issues: int
     changes: int
     position: int | None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

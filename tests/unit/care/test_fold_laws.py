@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segue.care.assemble import person_resources, visit_resources
-from segue.care.fold import extend_visit, fold_visit
+from segue.care.fold import AWAITS_START, extend_visit, fold_visit
 from segue.care.person import extend_person, fold_person, note_visit
 from segue.care.states import PersonState, VisitState
 from segue.fhir.canonical import canonical_state
+from segue.model.events import HAPPENINGS, STARTING
 from segue.model.facts import Fact
 from tests.support.facts import (
     CANCELS,
@@ -38,6 +39,16 @@ def step_visit(state: VisitState | None, seen: list[Fact]) -> tuple[VisitState, 
     return (fold_visit(seen), False) if extended is None else (extended, True)
 
 
+def patient(facts: list[Fact]) -> list[Fact]:
+    """The same, of a site whose updates wait until their visit has started."""
+    return [
+        replace(f, details={**f.details, "awaits_start": True})
+        if f.event in HAPPENINGS and HAPPENINGS[f.event].effect not in STARTING
+        else f
+        for f in facts
+    ]
+
+
 def shown(facts: list[Fact]) -> bytes:
     """The canonical resources of a person with one visit."""
     visit = fold_visit(facts)
@@ -50,6 +61,8 @@ def shown(facts: list[Fact]) -> bytes:
 def test_every_order_with_duplicates_gives_the_same_state(seed: int) -> None:
     chance = Random(seed)
     facts = history(seed, chance.randrange(8, 15))
+    if seed % 4 == 0:
+        facts = patient(facts)
     whole = encode(fold_visit(facts))
     doubled = [*facts, *(replace(f, received=f.received + 60_000_000) for f in facts)]
     for _ in range(8):
@@ -62,6 +75,8 @@ def test_every_order_with_duplicates_gives_the_same_state(seed: int) -> None:
 @given(st.integers(0, 2**32))
 def test_adding_one_fact_gives_what_folding_all_gives(seed: int) -> None:
     facts = history(seed, 8 + seed % 7)
+    if seed % 4 == 1:
+        facts = patient(facts)
     state: VisitState | None = None
     seen: list[Fact] = []
     for one in in_arrival(facts) if seed % 2 else facts:
@@ -226,3 +241,41 @@ def test_an_event_and_its_cancel_leave_nothing_but_history(
 
 def test_a_moment_of_the_support_is_what_it_says() -> None:
     assert moment(minutes(3).us) == minutes(3)
+
+
+def test_updates_that_wait_make_no_visit_and_count_in_full_once_it_has_started() -> None:
+    stay = [
+        fact("A01", minutes(0), patient_class="I", at="4W^2", control="1"),
+        fact("A02", minutes(300), patient_class="I", at="CCU^3", control="2"),
+        fact("A03", minutes(400), patient_class="I", control="3", disposition="01",
+             discharged=minutes(400)),
+        fact("A13", minutes(500), targets=minutes(400), control="4", patient_class="I"),
+    ]  # fmt: skip
+    waiting = patient(stay[1:])
+    state = fold_visit(waiting)
+    assert not state.status
+    assert state.warnings == sorted((AWAITS_START, one.id) for one in waiting)
+    assert not visit_resources(fold_person(waiting), state)
+    assert encode(fold_visit([*waiting, stay[0]])) == encode(fold_visit(stay))
+
+
+def test_an_update_after_a_cancelled_admission_waits_and_the_visit_stays_cancelled() -> None:
+    stay = [
+        fact("A01", minutes(0), patient_class="I", at="4W^2", control="1"),
+        fact("A11", minutes(60), targets=minutes(0), control="2", patient_class="I"),
+        fact("A08", minutes(90), control="3", patient_class="I"),
+    ]
+    state = fold_visit(patient(stay))
+    assert state.status == "cancelled"
+    assert state.warnings == [(AWAITS_START, stay[2].id)]
+    assert fold_visit(stay).status == "in-progress"
+
+
+def test_a_visit_that_a_document_names_is_no_reason_to_wait_less() -> None:
+    stay = [
+        fact("T02", minutes(10), control="1"),
+        fact("A08", minutes(90), control="3", patient_class="I"),
+    ]
+    state = fold_visit(patient(stay))
+    assert (state.status, state.inferred) == ("unknown", True)
+    assert state.warnings == [(AWAITS_START, stay[1].id)]
