@@ -128,17 +128,17 @@ Communications are not here: the Task that they serve shows them."""
 
 def plan_id(person: Person) -> str:
     """Id of the coordinating plan."""
-    return stable_id("CarePlan", "coordinating", person.key)
+    return stable_id("CarePlan", person.key, "coordinating")
 
 
 def episode_plan_id(stay: Stay) -> str:
     """Id of the episode plan of a stay."""
-    return stable_id("CarePlan", "episode", stay.first.visit.key)
+    return stable_id("CarePlan", stay.first.visit.key, "episode")
 
 
 def team_id(person: Person) -> str:
     """Id of the CareTeam."""
-    return stable_id("CareTeam", "coordinating", person.key)
+    return stable_id("CareTeam", person.key, "coordinating")
 
 
 def goal_id(stay: Stay) -> str:
@@ -154,15 +154,15 @@ def floor_condition_id(stay: Stay) -> str:
 def ids_of_person(identity: str) -> list[str]:
     """References of what coordination makes for the person of an identity."""
     return [
-        f"CarePlan/{stable_id('CarePlan', 'coordinating', identity)}",
-        f"CareTeam/{stable_id('CareTeam', 'coordinating', identity)}",
+        f"CarePlan/{stable_id('CarePlan', identity, 'coordinating')}",
+        f"CareTeam/{stable_id('CareTeam', identity, 'coordinating')}",
     ]
 
 
 def ids_of_visit(visit: str) -> list[str]:
     """References of what coordination makes for a visit, Tasks apart."""
     return [
-        f"CarePlan/{stable_id('CarePlan', 'episode', visit)}",
+        f"CarePlan/{stable_id('CarePlan', visit, 'episode')}",
         f"EpisodeOfCare/{stable_id('EpisodeOfCare', visit)}",
         f"Goal/{stable_id('Goal', visit, 'safe-transition')}",
         f"Condition/{stable_id('Condition', visit, 'reason-for-admission')}",

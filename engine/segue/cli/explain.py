@@ -25,7 +25,7 @@ def explain(
     The person's messages are read again, each with the mapping that was in force when it
     came; lines of a mapping that is in force no more say which it was.
 
-    Example: segue explain Encounter/7c8c7b3443d5674e26aa7b80236c4fea class
+    Example: segue explain Encounter/365b2a0f80b47cd294c37cb9491be650 class
     """
     from segue.cli.reach import hub
 

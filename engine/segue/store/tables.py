@@ -168,7 +168,7 @@ resource = Table(
     _text("control_id", null=True),
     postgresql_with=_ROOM_TO_UPDATE,
 )
-Index("resource_id", resource.c.type, resource.c.id, unique=True)
+Index("resource_id", resource.c.id, resource.c.type, unique=True)
 Index("resource_type", resource.c.type, resource.c.pk)
 Index("resource_owner", resource.c.owner, postgresql_where=text("owner IS NOT NULL"))
 

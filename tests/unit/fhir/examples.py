@@ -10,7 +10,7 @@ TH = "http://terminology.hl7.org/CodeSystem/"
 EXAMPLES: dict[str, dict[str, Any]] = {
     "patient": {
         "resourceType": "Patient",
-        "id": "88c7219165eee856969476ecf1107143",
+        "id": "f1938307ae700d9612be61db307a04ed",
         "meta": {"source": "urn:segue:feed:hospa-adt"},
         "extension": [
             {
@@ -93,7 +93,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
                 },
             }
         ],
-        "subject": {"reference": "Patient/88c7219165eee856969476ecf1107143"},
+        "subject": {"reference": "Patient/f1938307ae700d9612be61db307a04ed"},
         "participant": [
             {
                 "type": [{"coding": [{"system": V3 + "ParticipationType", "code": "ATND"}]}],

@@ -30,6 +30,7 @@ from segue.fhir.search.parameters import (
 from segue.fhir.search.query import lock_number, parse
 from segue.fhir.search.values import folded, references, terms
 from segue.model.changes import SearchTerms
+from segue.model.identity import stable_id
 from tests.unit.fhir.examples import EXAMPLES, V3, changed
 
 ACT = V3 + "ActCode"
@@ -73,12 +74,12 @@ FINDS = [
     ("patient", [("birthdate", "1948")]),
     ("patient", [("birthdate", "lt1948-03-13")]),
     ("patient", [("general-practitioner", "Practitioner/p1")]),
-    ("patient", [("_id", "x,88c7219165eee856969476ecf1107143")]),
-    ("encounter", [("patient", "88c7219165eee856969476ecf1107143")]),
-    ("encounter", [("patient", "Patient/88c7219165eee856969476ecf1107143")]),
-    ("encounter", [("subject", "Patient/88c7219165eee856969476ecf1107143")]),
-    ("encounter", [("subject:Patient", "88c7219165eee856969476ecf1107143")]),
-    ("encounter", [("subject", "88c7219165eee856969476ecf1107143")]),
+    ("patient", [("_id", "x,f1938307ae700d9612be61db307a04ed")]),
+    ("encounter", [("patient", "f1938307ae700d9612be61db307a04ed")]),
+    ("encounter", [("patient", "Patient/f1938307ae700d9612be61db307a04ed")]),
+    ("encounter", [("subject", "Patient/f1938307ae700d9612be61db307a04ed")]),
+    ("encounter", [("subject:Patient", "f1938307ae700d9612be61db307a04ed")]),
+    ("encounter", [("subject", "f1938307ae700d9612be61db307a04ed")]),
     ("encounter", [("class", f"{ACT}|IMP"), ("status", "finished")]),
     ("encounter", [("class", "IMP,AMB"), ("status:not", "planned")]),
     ("encounter", [("date", "ge2026-07-05"), ("date", "le2026-07-11")]),
@@ -218,6 +219,25 @@ def test_rows_of_one_value_are_neighbours_in_the_index() -> None:
     ]
     assert len(set(patient)) == 1
     assert patient[0] != reference_hash("Task", "patient", "Patient/2") >> 32
+
+
+def test_rows_of_what_is_of_one_visit_are_neighbours_in_the_index() -> None:
+    def place(visit: str) -> set[int]:
+        ids = {type_: stable_id(type_, visit) for type_ in ("Encounter", "Goal", "Task")}
+        numbers = [reference_hash("Provenance", "target", f"{t}/{id_}") for t, id_ in ids.items()]
+        numbers += [token_hash("Task", "identifier", "urn:segue", id_) for id_ in ids.values()]
+        numbers += [token_hash("Task", "identifier", None, id_) for id_ in ids.values()]
+        assert len(set(numbers)) == len(numbers)
+        return {number >> 44 for number in numbers}
+
+    assert len(place("HOSPA|V1")) == 1
+    assert place("HOSPA|V1") != place("HOSPA|V2")
+
+
+def test_an_identifier_in_its_system_stands_beside_the_value_alone() -> None:
+    alone, coded = (token_hash("Patient", "identifier", s, "100234") for s in (None, "urn:x"))
+    assert alone != coded
+    assert alone >> 44 == coded >> 44
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 
 from segue.fhir.datetimes import HIGHEST, LOWEST, interval
 from segue.fhir.fhirpath import evaluate
-from segue.fhir.search.hashes import parameter_salt, value_hash
+from segue.fhir.search.hashes import coded_hash, parameter_salt, value_hash
 from segue.fhir.search.parameters import Kind, Parameter, Path, indexed_of, parameter
 from segue.model.changes import SearchTerms
 
@@ -260,7 +260,7 @@ def _leaf(path: Path, known: Parameter) -> Emit:
             for one in value if type(value) is list else (value,):
                 if "value" in one:
                     text = one["value"]
-                    tokens.append(value_hash(f"{one.get('system', '')}|{text}") ^ salt)
+                    tokens.append(coded_hash(one.get("system", ""), text) ^ salt)
                     tokens.append(value_hash(text) ^ salt)
 
         return identifier
@@ -303,7 +303,7 @@ class _Codes(dict[tuple[str | None, str], tuple[int, ...]]):
         if system is None:
             found: tuple[int, ...] = (alone,)
         else:
-            found = (value_hash(f"{system}|{code}") ^ self._salt, alone)
+            found = (coded_hash(system, code) ^ self._salt, alone)
         self[key] = found
         return found
 

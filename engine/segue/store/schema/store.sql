@@ -158,7 +158,7 @@ CREATE TABLE resource (
     PRIMARY KEY (pk)
 );
 
-CREATE UNIQUE INDEX resource_id ON resource (type, id);
+CREATE UNIQUE INDEX resource_id ON resource (id, type);
 
 CREATE INDEX resource_owner ON resource (owner);
 

@@ -271,7 +271,7 @@ def _store() -> None:
         sa.PrimaryKeyConstraint("pk"),
         postgresql_with={"fillfactor": 85},
     )
-    op.create_index("resource_id", "resource", ["type", "id"], unique=True)
+    op.create_index("resource_id", "resource", ["id", "type"], unique=True)
     op.create_index(
         "resource_owner",
         "resource",
