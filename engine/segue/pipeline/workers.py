@@ -33,9 +33,9 @@ BATCH_SECONDS = 2.0
 POLL_SECONDS = 0.25
 TIMER_SECONDS = 0.5
 OUTAGE_SECONDS = 1.0
-LOCK_SECONDS = 0.03
-"""CPU time that an embedded store's write lock should not be held beyond by one commit;
-with the fsync that is about 40 ms."""
+LOCK_SECONDS = 0.1
+"""CPU time that an embedded store's write lock should not be held beyond by one commit.
+Acknowledgements do not wait for it: the journal has a lock of its own."""
 
 log = structlog.get_logger(__name__)
 
