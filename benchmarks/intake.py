@@ -189,12 +189,12 @@ async def drain(data: Path, count: int, fhir_url: str, mllp_port: int) -> dict[s
     contents = Contents(store, journal)
     senders = Senders()
 
-    async def describe(references):  # type: ignore[no-untyped-def]
-        return await senders.in_store(lambda: contents.resources(references))
+    async def identify(references):  # type: ignore[no-untyped-def]
+        return await senders.in_store(lambda: contents.identifiers(references))
 
     config = FhirRestConfig("pcpb", fhir_url, frozenset({"Encounter", "Task"}))
     for destination in (
-        FhirRest(config, clock, describe),
+        FhirRest(config, clock, identify),
         Mllp(MllpConfig("lab", "127.0.0.1", mllp_port), clock),
     ):
         senders.add(Sender(destination, outbox, contents, senders.in_store, clock_us=clock.us))

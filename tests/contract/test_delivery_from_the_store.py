@@ -48,12 +48,12 @@ class Engine:
         self.outbox = self.store.outbox(holder)
         self.notes = []
 
-        async def describe(references):
-            return await senders.in_store(lambda: contents.resources(references))
+        async def identify(references):
+            return await senders.in_store(lambda: contents.identifiers(references))
 
         types = frozenset({"Encounter", "Task"})
         for destination in (
-            FhirRest(FhirRestConfig("pcpb", self.fhir.url, types, bundle=10), CLOCK, describe),
+            FhirRest(FhirRestConfig("pcpb", self.fhir.url, types, bundle=10), CLOCK, identify),
             Mllp(MllpConfig("lab", "127.0.0.1", self.mllp.port), CLOCK),
         ):
             senders.add(

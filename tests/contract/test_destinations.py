@@ -432,12 +432,12 @@ def test_a_reference_to_what_was_never_sent_names_the_patient_as_the_peer_knows_
     async def story(kit):
         asked = []
 
-        async def describe(references):
+        async def identify(references):
             asked.append(list(references))
             mrn = {"system": "urn:oid:1.2.3", "value": "100"}
-            return {f"Patient/{PATIENT}": {"resourceType": "Patient", "identifier": [mrn]}}
+            return {f"Patient/{PATIENT}": [mrn]}
 
-        kit.destination._describe = describe
+        kit.destination._identify = identify
         resource = {"resourceType": "Task", "id": "t", "for": {
             "reference": f"Patient/{PATIENT}", "display": "Patient"}}  # fmt: skip
         for number in (1, 2):

@@ -340,8 +340,8 @@ async def _send(
     contents = Contents(found.store, found.journal)
     senders = Senders()
 
-    async def describe(references: Any) -> Mapping[str, Mapping[str, Any]]:
-        return await senders.in_store(lambda: contents.resources(references))
+    async def identify(references: Any) -> Mapping[str, list[dict[str, Any]]]:
+        return await senders.in_store(lambda: contents.identifiers(references))
 
     for one in settings.destinations.values():
         destination: Destination
@@ -350,7 +350,7 @@ async def _send(
             destination = FhirRest(
                 FhirRestConfig(one.name, one.url, one.send, one.headers, one.bundle, one.timeout),
                 found.clock,
-                describe,
+                identify,
             )
         elif one.kind == "message_bundle":
             assert one.url is not None

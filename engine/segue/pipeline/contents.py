@@ -6,8 +6,10 @@ one the message that tells what a version of an Encounter changed; an `ack` one 
 of a message.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
+
+import msgspec
 
 from segue.care.parties import HUB_REFERENCE
 from segue.fhir.canonical import dumps, loads
@@ -25,8 +27,20 @@ from segue.store.store import Store
 NOTICE = "urn:segue:notice"
 """System of the tag that a delivered resource carries; the stored one does not."""
 
+_Version = tuple[str, str, int]
+"""Type, id and version of a resource."""
+
 CANCELLED_FOR_US = 30 * 86_400_000_000
 """How long a rendering goes on to name a cancelled Task."""
+
+
+class _Bearer(msgspec.Struct):
+    """What bears identifiers, or one where its type has but one; the rest is skipped."""
+
+    identifier: list[dict[str, Any]] | dict[str, Any] = []
+
+
+_bearer = msgspec.json.Decoder(_Bearer).decode
 
 
 class Contents:
@@ -44,7 +58,7 @@ class Contents:
             LookupError: the version or message is not there (any more).
         """
         bodies: list[str | bytes] = [""] * len(deliveries)
-        resources: dict[tuple[ResourceKey, int], str] = {}
+        texts: dict[_Version, str] = {}
         messages: dict[int, InboxEntry] = {}
         wanted = {_version(one) for one in deliveries if one.delivery.form not in OF_ENTRIES}
         wanted |= {_before(one) for one in deliveries if one.delivery.form == "alert"}
@@ -53,21 +67,21 @@ class Contents:
             messages = {entry.id: entry for entry in self._journal.get_many(sorted(entries))}
         if wanted:
             with self._store.read() as reader:
-                for version in reader.versions(wanted):
-                    resources[version.key, version.version] = version.body or ""
+                texts = reader.texts(wanted)
                 for place, one in enumerate(deliveries):
                     if one.delivery.form == "careplan":
-                        bodies[place] = _rendering(reader, one, resources[_version(one)])
+                        bodies[place] = _rendering(reader, one, texts[_version(one)])
                     elif one.delivery.form == "alert":
-                        before = resources.get(_before(one), "")
-                        bodies[place] = _notice(reader, one, before, resources[_version(one)])
+                        before = texts.get(_before(one), "")
+                        bodies[place] = _notice(reader, one, before, texts[_version(one)])
         for place, one in enumerate(deliveries):
-            if one.delivery.form == "adt":
+            form = one.delivery.form
+            if form == "fhir":
+                bodies[place] = noticed(texts[_version(one)], one.delivery.notice)
+            elif form == "adt":
                 bodies[place] = messages[int(one.delivery.what)].raw.body
-            elif one.delivery.form == "ack":
+            elif form == "ack":
                 bodies[place] = self._reply(messages[int(one.delivery.what)], one)
-            elif one.delivery.form == "fhir":
-                bodies[place] = noticed(resources[_version(one)], one.delivery.notice)
         return bodies
 
     def _reply(self, entry: InboxEntry, queued: QueuedDelivery) -> bytes:
@@ -75,11 +89,16 @@ class Contents:
             issues = reader.issues_of([entry.id]).get(entry.id, [])
         return reply(entry, issues, control_id=message_id(queued), now=dtm(queued.created))
 
-    def resources(self, references: Collection[str]) -> dict[str, Mapping[str, Any]]:
-        """Current resources by reference; without those that do not exist."""
+    def identifiers(self, references: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+        """Identifiers of current resources by reference; without those that do not exist."""
         with self._store.read() as reader:
-            found = reader.bodies([_key(reference) for reference in references])
-        return {key.reference: loads(one.body) for key, one in found.items() if one.body}
+            found = reader.current_texts([_key(reference) for reference in references])
+        return {f"{type_}/{id_}": _identifiers(text) for (type_, id_), text in found.items()}
+
+
+def _identifiers(text: str) -> list[dict[str, Any]]:
+    found = _bearer(text).identifier
+    return found if isinstance(found, list) else [found]
 
 
 def noticed(body: str, notice: str) -> str:
@@ -132,12 +151,14 @@ def _key(reference: str) -> ResourceKey:
     return ResourceKey(type_, id_)
 
 
-def _version(queued: QueuedDelivery) -> tuple[ResourceKey, int]:
-    return _key(queued.delivery.what), queued.delivery.version
+def _version(queued: QueuedDelivery) -> _Version:
+    type_, _, id_ = queued.delivery.what.partition("/")
+    return type_, id_, queued.delivery.version
 
 
-def _before(queued: QueuedDelivery) -> tuple[ResourceKey, int]:
-    return _key(queued.delivery.what), queued.delivery.version - 1
+def _before(queued: QueuedDelivery) -> _Version:
+    type_, id_, version = _version(queued)
+    return type_, id_, version - 1
 
 
 def _notice(reader: Reader, queued: QueuedDelivery, before: str, body: str) -> str:

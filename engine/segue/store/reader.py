@@ -44,6 +44,11 @@ _GIVEN = (
     "WHERE r.type = g.type AND r.id = g.id AND v.resource = r.pk"
 )
 
+_GIVEN_TEXTS = (
+    "SELECT r.type, r.id, v.version, v.body FROM given g CROSS JOIN resource r "
+    "CROSS JOIN version v WHERE r.type = g.type AND r.id = g.id AND v.resource = r.pk"
+)
+
 
 class Reader:
     """Queries over one snapshot; valid inside the `with` that gave it."""
@@ -263,6 +268,22 @@ class Reader:
         given, params = self.session.given(("type", "id", "version"), asked)
         rows = self.session.rows(f"{given}{_GIVEN} AND v.version = g.version", params)
         return [stored(row) for row in rows]
+
+    def texts(self, wanted: Collection[tuple[str, str, int]]) -> dict[tuple[str, str, int], str]:
+        """Bodies by (type, id, version), "" of deletions; without what never was."""
+        if not wanted:
+            return {}
+        given, params = self.session.given(("type", "id", "version"), list(wanted))
+        rows = self.session.rows(f"{given}{_GIVEN_TEXTS} AND v.version = g.version", params)
+        return {row[:3]: unpack_text(row[3]) or "" for row in rows}
+
+    def current_texts(self, wanted: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Current bodies by (type, id); without what was deleted or never was."""
+        if not wanted:
+            return {}
+        given, params = self.session.given(("type", "id"), list(wanted))
+        rows = self.session.rows(f"{given}{_GIVEN_TEXTS} AND v.version = r.version", params)
+        return {row[:2]: text for row in rows if (text := unpack_text(row[3]))}
 
     def authors(self, keys: Collection[ResourceKey]) -> dict[ResourceKey, str]:
         """Who began each resource that is there: the source of its first version.

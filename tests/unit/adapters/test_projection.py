@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from segue.adapters.destinations import projection
 from segue.fhir.canonical import canonical_json, loads
@@ -40,7 +42,7 @@ def test_a_reference_is_rewritten_however_it_looks(
     stored: dict[str, Any], sent: dict[str, Any]
 ) -> None:
     body = canonical_json({"resourceType": "Task", "focus": stored, "note": [{"text": "0.10"}]})
-    found = loads(projection.rewritten(body, peer))
+    found = loads(projection.rewritten(projection.apart(body), projection.Said(peer)))
     assert found == {"resourceType": "Task", "focus": sent, "note": [{"text": "0.10"}]}
 
 
@@ -50,4 +52,81 @@ def test_only_the_identifier_of_the_resource_itself_is_marked() -> None:
     once = projection.marked(body, "9c")
     own = [{"system": "urn:segue", "value": "9c"}]
     assert loads(once) == {"resourceType": "Task", "contained": [inside], "identifier": own}
-    assert projection.marked(once, "9c") == once
+    bearing = canonical_json({"resourceType": "Task", "id": "9c", "contained": [inside]} | {
+        "identifier": own})  # fmt: skip
+    assert loads(projection.marked(bearing, "9c")) == loads(once)
+
+
+# --- the text against the resource ---------------------------------------------------------
+
+SAID = st.sampled_from(
+    ["x", 'O"N\\', '","reference":"Patient/1"}', '{"reference":"Patient/1"}', "identifier", "é"]
+)
+TARGETS = st.sampled_from(
+    ["Encounter/e", "Patient/1", "Patient/1/_history/2", "#a", "http://a/Patient/1", "urn:uuid:1",
+     'Patient/a"}', "Patient/a\\"]
+)  # fmt: skip
+REFERENCES = st.fixed_dictionaries(
+    {"reference": TARGETS},
+    optional={"display": SAID, "type": SAID, "identifier": st.just({"value": "1"}), "id": SAID},
+)
+VALUES = st.recursive(
+    SAID | REFERENCES | st.booleans(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["a", "display", "id", "reference", "z"]), inner)
+    ),
+    max_leaves=12,
+)
+IDENTIFIERS = st.lists(
+    st.fixed_dictionaries(
+        {"value": st.sampled_from(["9c", "1", "]"])},
+        optional={"system": st.sampled_from(["urn:segue", "urn:x"]), "type": VALUES},
+    ),
+    max_size=3,
+)
+RESOURCES = st.fixed_dictionaries(
+    {"resourceType": st.just("Task"), "id": st.just("9c")},
+    optional={
+        "meta": st.just({"tag": [{"code": "a"}]}),
+        "contained": st.lists(
+            st.fixed_dictionaries(
+                {"id": st.sampled_from(["9c", "2"])}, optional={"identifier": IDENTIFIERS}
+            )
+        ),
+        "identifier": IDENTIFIERS,
+        "focus": VALUES,
+        "input": VALUES,
+    },
+)
+
+
+def replaced(value: Any) -> Any:
+    """What a reader of the resource, not of its text, would make of its references."""
+    if isinstance(value, list):
+        return [replaced(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    rest = {name: replaced(item) for name, item in value.items() if name != "reference"}
+    target = value.get("reference")
+    if not isinstance(target, str):
+        return rest | ({"reference": replaced(target)} if "reference" in value else {})
+    relative = projection.relative(target)
+    if not relative:
+        return rest | {"reference": target}
+    said = loads(f"{{{peer(relative)}}}")
+    return rest | said | ({"type": rest["type"]} if "type" in rest else {})
+
+
+@given(RESOURCES)
+def test_a_text_is_rewritten_and_marked_as_its_resource_would_be(resource: dict[str, Any]) -> None:
+    parts = projection.apart(canonical_json(resource))
+    assert projection.together(parts) == canonical_json(resource)
+    expected = replaced(resource)
+    identifiers = expected.get("identifier", [])
+    own = {"system": "urn:segue", "value": "9c"}
+    if not any(item.items() >= own.items() for item in identifiers):
+        identifiers = [*identifiers, own]
+    del expected["id"]
+    text = projection.marked(projection.rewritten(parts, projection.Said(peer)), "9c")
+    assert loads(text) == expected | {"identifier": identifiers}

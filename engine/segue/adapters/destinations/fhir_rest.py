@@ -27,8 +27,8 @@ MERGES = 5
 
 T = TypeVar("T")
 
-Describe = Callable[[Sequence[str]], Awaitable[Mapping[str, Mapping[str, Any]]]]
-"""References to the stored resources they name, those that exist."""
+Identify = Callable[[Sequence[str]], Awaitable[Mapping[str, Sequence[Mapping[str, Any]]]]]
+"""References to the identifiers of the stored resources they name, those that exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class FhirRestConfig:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """Where the peer keeps a resource, and its version there as an ETag."""
+    """What stands for a reference to what the peer keeps, and its version there as an ETag."""
 
     literal: str
     etag: str | None
@@ -66,7 +66,7 @@ class FhirRest:
         self,
         config: FhirRestConfig,
         clock: Clock,
-        describe: Describe | None = None,
+        identify: Identify | None = None,
         transport: Transport | None = None,
     ) -> None:
         """Take the configuration; nothing is opened before the first parcel.
@@ -74,17 +74,17 @@ class FhirRest:
         Args:
             config: whom to send to.
             clock: stamps receipts.
-            describe: fetches targets of references that were never sent there.
+            identify: knows targets of references that were never sent there.
             transport: instead of the network, for tests.
         """
         self.config = config
         self._clock = clock
-        self._describe = describe
+        self._identify = identify
         self._line = FhirLine(
             config.url, config.headers, config.timeout, config.connections, transport
         )
         self._kept: _Recent[_Kept] = _Recent(50_000)
-        self._identifiers: _Recent[Mapping[str, Any]] = _Recent(20_000)
+        self._logical: _Recent[str] = _Recent(20_000)
 
     @property
     def name(self) -> str:
@@ -146,48 +146,44 @@ class FhirRest:
             for name, body in zip(names, bodies, strict=True)
             if body
         }
-        await self._learn({t for body in bodies for t in projection.targets(body)}, inside)
-        kept, identifiers = self._kept, self._identifiers
-        # A person's resources refer to few others, again and again.
-        said: dict[str, str] = {name: projection.literal(url) for name, url in inside.items()}
 
         def stands_for(target: str) -> str:
-            found = said.get(target)
-            if found is None:
-                there = kept.get(target)
-                found = said[target] = (
-                    projection.literal(there.literal)
-                    if there is not None
-                    else projection.logical(target, identifiers.get(target))
-                )
-            return found
+            if (url := inside.get(target)) is not None:
+                return projection.literal(url)
+            if (there := self._kept.get(target)) is not None:
+                return there.literal
+            return self._logical.get(target) or projection.logical(target)
 
+        taken_apart = [projection.apart(body) if body else () for body in bodies]
+        await self._learn(set().union(*(parts[1::2] for parts in taken_apart)), inside)
+        # A person's resources refer to few others, again and again.
+        said = projection.Said(stands_for)
         entries = []
-        for name, body in zip(names, bodies, strict=True):
-            there = kept.get(name) if body else None
+        for name, parts in zip(names, taken_apart, strict=True):
+            there = self._kept.get(name) if parts else None
             etag = there.etag if there else None
             url = inside.get(name, "")
-            entries.append(projection.entry(body, name, stands_for, url=url, if_match=etag))
+            entries.append(projection.entry(parts, name, said, url=url, if_match=etag))
         return entries
 
-    async def _learn(self, targets: Collection[str], inside: Mapping[str, str]) -> None:
+    async def _learn(self, references: Collection[str], inside: Mapping[str, str]) -> None:
         """Fetch the business identifiers of targets that the peer never gets from us."""
-        if self._describe is None:
+        if self._identify is None:
             return
-        wanted = [
+        wanted = {
             target
-            for target in targets
-            if target not in inside
-            and target not in self._identifiers
+            for reference in references
+            if (target := projection.relative(reference))
+            and target not in inside
+            and target not in self._logical
             and target not in self._kept
             and target.partition("/")[0] not in self.config.send
-        ]
+        }
         if wanted:
-            found_ones = await self._describe(sorted(wanted))
+            known = await self._identify(sorted(wanted))
             for target in wanted:
-                resource = found_ones.get(target)
-                identifier = projection.business_identifier(resource) if resource else None
-                self._identifiers.put(target, identifier or projection.own_identifier(target))
+                identifier = projection.business_identifier(known.get(target, ()))
+                self._logical.put(target, projection.logical(target, identifier))
 
     async def _transact(
         self, entries: Sequence[str], key: str
@@ -235,7 +231,7 @@ class FhirRest:
             if not body:
                 self._kept.forget(name)
             elif literal:
-                self._kept.put(name, _Kept(literal, answer.get("etag")))
+                self._kept.put(name, _Kept(projection.literal(literal), answer.get("etag")))
 
 
 class _Recent(Generic[T]):

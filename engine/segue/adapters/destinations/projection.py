@@ -20,8 +20,8 @@ is neither parsed nor built again to be sent.
 Source: https://hl7.org/fhir/R4/http.html#trules, references.html#logical.
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from json import JSONDecoder
 from typing import Any
 
 import msgspec
@@ -40,16 +40,37 @@ UNIDENTIFIED: frozenset[str] = frozenset(
 
 _JOINED = ("identifier", "note", "output")
 _HEX = frozenset("0123456789abcdef")
-
-_LITERAL = re.compile(r'"reference":"([^"\\:]*/[^"\\:]*)"')
-_REFERENCE = re.compile(
-    r'\{("display":"[^"\\]*(?:\\.[^"\\]*)*",)?"reference":"([^"\\]*)"\}'
-)  # fmt: skip
+_OUTSIDE = frozenset(':"\\')
+"""Characters that no relative reference holds: of a scheme, and those escaped in JSON."""
+_MEMBER = '"reference":"'
+_DISPLAY = '{"display":"'
+_IDENTIFIERS = '"identifier":['
 
 _top_level = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_value_at = JSONDecoder().raw_decode
 
 StandsFor = Callable[[str], str]
 """`Type/id` to the members of a Reference to it at the peer: `literal` or `logical`."""
+
+
+class Said(dict[str, str | None]):
+    """What stands for a reference, as a body has it; None where it stays as it is.
+
+    >>> said = Said(lambda target: literal("urn:x"))
+    >>> said["Patient/1/_history/2"], said["#inside"]
+    ('"reference":"urn:x"', None)
+    """
+
+    def __init__(self, stands_for: StandsFor) -> None:
+        """Take what knows the peer; it is asked once for each reference."""
+        super().__init__()
+        self._stands_for = stands_for
+
+    def __missing__(self, reference: str) -> str | None:
+        """Ask, and keep the answer."""
+        target = relative(reference)
+        found = self[reference] = self._stands_for(target) if target else None
+        return found
 
 
 def full_url(reference: str) -> str:
@@ -75,22 +96,22 @@ def address(reference: str) -> str:
 
 
 def entry(
-    body: str, reference: str, stands_for: StandsFor, *, url: str, if_match: str | None = None
+    parts: Sequence[str], reference: str, said: Said, *, url: str, if_match: str | None = None
 ) -> str:
     """The Bundle entry that brings a resource to the peer, or deletes it there; JSON text.
 
     Args:
-        body: the stored text; "" deletes.
+        parts: the stored text, `apart`; nothing deletes.
         reference: of the resource in the hub.
-        stands_for: for the references inside.
+        said: for the references inside.
         url: its full URL in the Bundle.
         if_match: the peer's version of it, `W/"3"`, where it is known.
     """
     where = dumps(address(reference))
-    if not body:
+    if not parts:
         return f'{{"request":{{"method":"DELETE","url":{where}}}}}'
     type_, _, id_ = reference.partition("/")
-    resource = rewritten(body, stands_for)
+    resource = rewritten(parts, said)
     if type_ not in UNIDENTIFIED:
         resource = marked(resource, id_)
     condition = "" if if_match is None else f',"ifMatch":{dumps(if_match)}'
@@ -103,58 +124,114 @@ def entry(
 def marked(body: str, id_: str) -> str:
     """Take the id away and add the hub's identifier, if it is not there.
 
-    Only the top level is taken apart: what is inside stays the text that it is.
+    Stored text has sorted names, so that identifiers follow the id; only they are parsed.
+    Where the text leaves a doubt about that, its top level is taken apart.
+
+    Args:
+        body: of a resource whose id is `id_`.
+        id_: in the hub.
 
     >>> marked('{"id":"9c","resourceType":"Task","status":"ready"}', "9c")
-    '{"resourceType":"Task","status":"ready","identifier":[{"system":"urn:segue","value":"9c"}]}'
+    '{"identifier":[{"system":"urn:segue","value":"9c"}],"resourceType":"Task","status":"ready"}'
     """
+    before, found, after = body.partition(f'"id":"{id_}",')
+    if not found or found[:-1] in after:
+        return _marked(body, id_)
+    if not after.startswith(_IDENTIFIERS):
+        if _IDENTIFIERS in body:
+            return _marked(body, id_)
+        return f'{before}"identifier":[{dumps(_own(id_))}],{after}'
+    identifiers, end = _value_at(after, len(_IDENTIFIERS) - 1)
+    if _bears(identifiers, id_):
+        return before + after
+    comma = "," if identifiers else ""
+    return f"{before}{after[: end - 1]}{comma}{dumps(_own(id_))}{after[end - 1 :]}"
+
+
+def _marked(body: str, id_: str) -> str:
     elements = _top_level(body)
     elements.pop("id", None)
     known = elements.get("identifier")
     identifiers = loads(bytes(known)) if known is not None else []
-    if not any(item.get("system") == SYSTEM and item.get("value") == id_ for item in identifiers):
-        identifiers.append({"system": SYSTEM, "value": id_})
+    if not _bears(identifiers, id_):
+        identifiers.append(_own(id_))
         elements["identifier"] = msgspec.Raw(dumps(identifiers).encode())
     return msgspec.json.encode(elements).decode()
 
 
-def targets(body: str) -> list[str]:
-    """`Type/id` of every relative Reference, wherever it stands, without versions.
+def _bears(identifiers: Sequence[Mapping[str, Any]], id_: str) -> bool:
+    return any(item.get("system") == SYSTEM and item.get("value") == id_ for item in identifiers)
+
+
+def apart(body: str) -> list[str]:
+    """A stored text around the References in it: text, reference, text, reference, … text.
 
     In JSON text a quotation mark inside a string is escaped, so that what looks like
     this member is one.
 
-    >>> targets('{"for":{"reference":"Patient/1/_history/2"},"owner":{"reference":"#x"}}')
-    ['Patient/1']
+    >>> apart('{"for":{"reference":"Patient/1"},"id":"a"}')
+    ['{"for":{', 'Patient/1', '},"id":"a"}']
     """
-    return [_unversioned(target) for target in _LITERAL.findall(body)]
+    first, *others = body.split(_MEMBER)
+    parts = [first]
+    for other in others:
+        reference, _, text = other.partition('"')
+        parts += (reference, text)
+    return parts
 
 
-def rewritten(body: str, stands_for: StandsFor) -> str:
+def together(parts: Sequence[str]) -> str:
+    """The text that was taken apart.
+
+    >>> together(apart('{"for":{"reference":"Patient/1"},"id":"a"}'))
+    '{"for":{"reference":"Patient/1"},"id":"a"}'
+    """
+    texts = list(parts)
+    texts[1::2] = [f'{_MEMBER}{reference}"' for reference in parts[1::2]]
+    return "".join(texts)
+
+
+def rewritten(parts: Sequence[str], said: Said) -> str:
     """The resource with references that mean something at the peer.
 
     References as the hub writes them are replaced in the text; a resource with any other
     (an identifier or a type of its own, an extension) is parsed for it.
 
-    >>> rewritten('{"for":{"reference":"Patient/1"}}', lambda target: '"reference":"urn:x"')
+    >>> rewritten(apart('{"for":{"reference":"Patient/1"}}'), Said(lambda _: literal("urn:x")))
     '{"for":{"reference":"urn:x"}}'
     """
+    texts = list(parts)
+    before = texts[0]
+    for place in range(1, len(texts), 2):
+        reference, after = texts[place], texts[place + 1]
+        member = said[reference]
+        if member is None:
+            texts[place] = f'{_MEMBER}{reference}"'
+        elif after[0] == "}" and (before[-1] == "{" or _displayed(before)):
+            texts[place] = member
+        else:
+            return _rewritten(together(parts), said)
+        before = after
+    return "".join(texts)
 
-    def replaced(found: re.Match[str]) -> str:
-        display, target = found.groups("")
-        if "/" not in target or ":" in target:
-            return found[0]
-        return f"{{{display}{stands_for(_unversioned(target))}}}"
 
-    text, count = _REFERENCE.subn(replaced, body)
-    if count == body.count('"reference":"'):
-        return text
+def _displayed(before: str) -> bool:
+    """Whether a Reference has a display, and nothing else, before its reference."""
+    begin = before.rfind(_DISPLAY)
+    return begin >= 0 and before.endswith('",') and before.find('"', begin + 12) == len(before) - 2
+
+
+def _rewritten(body: str, said: Said) -> str:
     resource = loads(body)
     for reference in _references(resource):
-        said = loads(f"{{{stands_for(_unversioned(reference.pop('reference')))}}}")
+        member = said[reference["reference"]]
+        if member is None:
+            continue
+        del reference["reference"]
+        found = loads(f"{{{member}}}")
         if "type" in reference:
-            said.pop("type", None)
-        reference.update(said)
+            found.pop("type", None)
+        reference.update(found)
     return dumps(resource)
 
 
@@ -163,10 +240,10 @@ def literal(reference: str) -> str:
     return f'"reference":{dumps(reference)}'
 
 
-def logical(target: str, identifier: Mapping[str, Any] | None) -> str:
+def logical(target: str, identifier: Mapping[str, Any] | None = None) -> str:
     """What stands for a Reference by identifier, by the hub's own where it has no other.
 
-    >>> logical("Patient/1", None)
+    >>> logical("Patient/1")
     '"type":"Patient","identifier":{"system":"urn:segue","value":"1"}'
     """
     type_ = target.partition("/")[0]
@@ -179,8 +256,7 @@ def _references(resource: Mapping[str, Any]) -> list[dict[str, Any]]:
     while stack:
         value = stack.pop()
         if type(value) is dict:
-            target = value.get("reference")
-            if type(target) is str and "/" in target and ":" not in target:
+            if type(value.get("reference")) is str:
                 found.append(value)
             value = value.values()
         for item in value:
@@ -189,27 +265,34 @@ def _references(resource: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _unversioned(target: str) -> str:
-    return target if target.count("/") == 1 else target.partition("/_history/")[0]
+def relative(reference: str) -> str:
+    """`Type/id` of a relative reference, without its version; "" of any other.
+
+    >>> relative("Patient/1/_history/2"), relative("#inside"), relative("urn:uuid:a/b")
+    ('Patient/1', '', '')
+    """
+    if "/" not in reference or not _OUTSIDE.isdisjoint(reference):
+        return ""
+    return reference if reference.count("/") == 1 else reference.partition("/_history/")[0]
+
+
+def _own(id_: str) -> dict[str, str]:
+    return {"system": SYSTEM, "value": id_}
 
 
 def own_identifier(reference: str) -> dict[str, str]:
     """The hub's identifier of a resource."""
-    return {"system": SYSTEM, "value": reference.partition("/")[2]}
+    return _own(reference.partition("/")[2])
 
 
-def business_identifier(resource: Mapping[str, Any]) -> dict[str, Any] | None:
+def business_identifier(identifiers: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """The identifier by which others know it: the first usual or official one, else the first.
 
-    >>> business_identifier({"identifier": [
-    ...     {"use": "old", "system": "a", "value": "1"}, {"system": "b", "value": "2"}]})
+    >>> business_identifier([
+    ...     {"use": "old", "system": "a", "value": "1"}, {"system": "b", "value": "2"}])
     {'system': 'b', 'value': '2'}
     """
-    found = [
-        item
-        for item in resource.get("identifier", ())
-        if isinstance(item, dict) and item.get("value") and item.get("system")
-    ]
+    found = [item for item in identifiers if item.get("value") and item.get("system")]
     current = [item for item in found if item.get("use") != "old"]
     for item in current or found:
         return {key: item[key] for key in ("type", "system", "value") if key in item}
