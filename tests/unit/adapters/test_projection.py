@@ -16,6 +16,11 @@ def peer(target: str) -> str:
     return projection.logical(target, {"system": "mrn", "value": 'a "b"'})
 
 
+def said_of(parts: list[str]) -> dict[str, str | None]:
+    targets = {reference: projection.relative(reference) for reference in parts[1::2]}
+    return {reference: peer(target) for reference, target in targets.items() if target}
+
+
 MRN = {"type": "Patient", "identifier": {"system": "mrn", "value": 'a "b"'}}
 
 
@@ -42,7 +47,8 @@ def test_a_reference_is_rewritten_however_it_looks(
     stored: dict[str, Any], sent: dict[str, Any]
 ) -> None:
     body = canonical_json({"resourceType": "Task", "focus": stored, "note": [{"text": "0.10"}]})
-    found = loads(projection.rewritten(projection.apart(body), projection.Said(peer)))
+    parts = projection.apart(body)
+    found = loads(projection.rewritten(parts, said_of(parts)))
     assert found == {"resourceType": "Task", "focus": sent, "note": [{"text": "0.10"}]}
 
 
@@ -128,5 +134,5 @@ def test_a_text_is_rewritten_and_marked_as_its_resource_would_be(resource: dict[
     if not any(item.items() >= own.items() for item in identifiers):
         identifiers = [*identifiers, own]
     del expected["id"]
-    text = projection.marked(projection.rewritten(parts, projection.Said(peer)), "9c")
+    text = projection.marked(projection.rewritten(parts, said_of(parts)), "9c")
     assert loads(text) == expected | {"identifier": identifiers}

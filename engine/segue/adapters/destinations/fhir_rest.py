@@ -147,17 +147,15 @@ class FhirRest:
             if body
         }
 
-        def stands_for(target: str) -> str:
-            if (url := inside.get(target)) is not None:
-                return projection.literal(url)
-            if (there := self._kept.get(target)) is not None:
-                return there.literal
-            return self._logical.get(target) or projection.logical(target)
-
         taken_apart = [projection.apart(body) if body else () for body in bodies]
-        await self._learn(set().union(*(parts[1::2] for parts in taken_apart)), inside)
         # A person's resources refer to few others, again and again.
-        said = projection.Said(stands_for)
+        found = {reference for parts in taken_apart for reference in parts[1::2]}
+        targets = {reference: projection.relative(reference) for reference in found}
+        await self._learn(targets.values(), inside)
+        said = {
+            reference: self._stands_for(target, inside) if target else None
+            for reference, target in targets.items()
+        }
         entries = []
         for name, parts in zip(names, taken_apart, strict=True):
             there = self._kept.get(name) if parts else None
@@ -166,14 +164,21 @@ class FhirRest:
             entries.append(projection.entry(parts, name, said, url=url, if_match=etag))
         return entries
 
-    async def _learn(self, references: Collection[str], inside: Mapping[str, str]) -> None:
+    def _stands_for(self, target: str, inside: Mapping[str, str]) -> str:
+        if (url := inside.get(target)) is not None:
+            return projection.literal(url)
+        if (there := self._kept.get(target)) is not None:
+            return there.literal
+        return self._logical.get(target) or projection.logical(target)
+
+    async def _learn(self, targets: Collection[str], inside: Mapping[str, str]) -> None:
         """Fetch the business identifiers of targets that the peer never gets from us."""
         if self._identify is None:
             return
         wanted = {
             target
-            for reference in references
-            if (target := projection.relative(reference))
+            for target in targets
+            if target
             and target not in inside
             and target not in self._logical
             and target not in self._kept

@@ -20,7 +20,7 @@ is neither parsed nor built again to be sent.
 Source: https://hl7.org/fhir/R4/http.html#trules, references.html#logical.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from json import JSONDecoder
 from typing import Any
 
@@ -39,9 +39,7 @@ UNIDENTIFIED: frozenset[str] = frozenset(
 """Types that hold no list of identifiers: these keep the hub's id at the peer."""
 
 _JOINED = ("identifier", "note", "output")
-_HEX = frozenset("0123456789abcdef")
-_OUTSIDE = frozenset(':"\\')
-"""Characters that no relative reference holds: of a scheme, and those escaped in JSON."""
+_HEX = "0123456789abcdef"
 _MEMBER = '"reference":"'
 _DISPLAY = '{"display":"'
 _IDENTIFIERS = '"identifier":['
@@ -49,28 +47,9 @@ _IDENTIFIERS = '"identifier":['
 _top_level = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _value_at = JSONDecoder().raw_decode
 
-StandsFor = Callable[[str], str]
-"""`Type/id` to the members of a Reference to it at the peer: `literal` or `logical`."""
-
-
-class Said(dict[str, str | None]):
-    """What stands for a reference, as a body has it; None where it stays as it is.
-
-    >>> said = Said(lambda target: literal("urn:x"))
-    >>> said["Patient/1/_history/2"], said["#inside"]
-    ('"reference":"urn:x"', None)
-    """
-
-    def __init__(self, stands_for: StandsFor) -> None:
-        """Take what knows the peer; it is asked once for each reference."""
-        super().__init__()
-        self._stands_for = stands_for
-
-    def __missing__(self, reference: str) -> str | None:
-        """Ask, and keep the answer."""
-        target = relative(reference)
-        found = self[reference] = self._stands_for(target) if target else None
-        return found
+Said = Mapping[str, str | None]
+"""References as bodies have them to the members that stand for them at the peer (`literal`,
+`logical`); what is missing, or None, stays as it is."""
 
 
 def full_url(reference: str) -> str:
@@ -80,7 +59,7 @@ def full_url(reference: str) -> str:
     'urn:uuid:88c72191-65ee-4856-a694-76ecf1107143'
     """
     type_, _, id_ = reference.partition("/")
-    if len(id_) != 32 or not _HEX.issuperset(id_):
+    if len(id_) != 32 or id_.strip(_HEX):
         id_ = stable_id(type_, id_)
     return f"urn:uuid:{id_[:8]}-{id_[8:12]}-4{id_[13:16]}-a{id_[17:20]}-{id_[20:]}"
 
@@ -197,14 +176,14 @@ def rewritten(parts: Sequence[str], said: Said) -> str:
     References as the hub writes them are replaced in the text; a resource with any other
     (an identifier or a type of its own, an extension) is parsed for it.
 
-    >>> rewritten(apart('{"for":{"reference":"Patient/1"}}'), Said(lambda _: literal("urn:x")))
+    >>> rewritten(apart('{"for":{"reference":"Patient/1"}}'), {"Patient/1": literal("urn:x")})
     '{"for":{"reference":"urn:x"}}'
     """
     texts = list(parts)
     before = texts[0]
     for place in range(1, len(texts), 2):
         reference, after = texts[place], texts[place + 1]
-        member = said[reference]
+        member = said.get(reference)
         if member is None:
             texts[place] = f'{_MEMBER}{reference}"'
         elif after[0] == "}" and (before[-1] == "{" or _displayed(before)):
@@ -224,7 +203,7 @@ def _displayed(before: str) -> bool:
 def _rewritten(body: str, said: Said) -> str:
     resource = loads(body)
     for reference in _references(resource):
-        member = said[reference["reference"]]
+        member = said.get(reference["reference"])
         if member is None:
             continue
         del reference["reference"]
@@ -271,7 +250,7 @@ def relative(reference: str) -> str:
     >>> relative("Patient/1/_history/2"), relative("#inside"), relative("urn:uuid:a/b")
     ('Patient/1', '', '')
     """
-    if "/" not in reference or not _OUTSIDE.isdisjoint(reference):
+    if "/" not in reference or ":" in reference or "\\" in reference or '"' in reference:
         return ""
     return reference if reference.count("/") == 1 else reference.partition("/_history/")[0]
 
