@@ -16,9 +16,12 @@ def peer(target: str) -> str:
     return projection.logical(target, {"system": "mrn", "value": 'a "b"'})
 
 
-def said_of(parts: list[str]) -> dict[str, str | None]:
+def said_of(parts: list[str]) -> dict[str, str]:
     targets = {reference: projection.relative(reference) for reference in parts[1::2]}
-    return {reference: peer(target) for reference, target in targets.items() if target}
+    return {
+        reference: peer(target) if target else projection.unchanged(reference)
+        for reference, target in targets.items()
+    }
 
 
 MRN = {"type": "Patient", "identifier": {"system": "mrn", "value": 'a "b"'}}

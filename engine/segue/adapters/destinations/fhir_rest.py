@@ -51,14 +51,6 @@ class FhirRestConfig:
     connections: int = 4
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """What stands for a reference to what the peer keeps, and its version there as an ETag."""
-
-    literal: str
-    etag: str | None
-
-
 class FhirRest:
     """The destination kind `fhir_rest`."""
 
@@ -83,8 +75,8 @@ class FhirRest:
         self._line = FhirLine(
             config.url, config.headers, config.timeout, config.connections, transport
         )
-        self._kept: _Recent[_Kept] = _Recent(50_000)
-        self._logical: _Recent[str] = _Recent(20_000)
+        self._etags: _Recent[str | None] = _Recent(50_000)
+        self._stands: _Recent[str] = _Recent(70_000)
 
     @property
     def name(self) -> str:
@@ -133,7 +125,7 @@ class FhirRest:
             self._remember(names, bodies, answered)
         elif isinstance(outcome, Refused):
             for name in names:
-                self._kept.forget(name)
+                self._forget(name)
         return [outcome] * len(names)
 
     async def close(self) -> None:
@@ -141,54 +133,54 @@ class FhirRest:
         await self._line.close()
 
     async def _entries(self, bodies: Sequence[str], names: Sequence[str]) -> list[str]:
-        inside = {
+        urls = {
             name: projection.full_url(name)
             for name, body in zip(names, bodies, strict=True)
             if body
         }
-
-        taken_apart = [projection.apart(body) if body else () for body in bodies]
+        taken_apart = [projection.apart(body) if body else [] for body in bodies]
         # A person's resources refer to few others, again and again.
-        found = {reference for parts in taken_apart for reference in parts[1::2]}
-        targets = {reference: projection.relative(reference) for reference in found}
-        await self._learn(targets.values(), inside)
-        said = {
-            reference: self._stands_for(target, inside) if target else None
-            for reference, target in targets.items()
-        }
+        references = {reference for parts in taken_apart for reference in parts[1::2]}
+        said = await self._said(references, urls)
         entries = []
         for name, parts in zip(names, taken_apart, strict=True):
-            there = self._kept.get(name) if parts else None
-            etag = there.etag if there else None
-            url = inside.get(name, "")
+            etag = self._etags.get(name) if parts else None
+            url = urls.get(name, "")
             entries.append(projection.entry(parts, name, said, url=url, if_match=etag))
         return entries
 
-    def _stands_for(self, target: str, inside: Mapping[str, str]) -> str:
-        if (url := inside.get(target)) is not None:
-            return projection.literal(url)
-        if (there := self._kept.get(target)) is not None:
-            return there.literal
-        return self._logical.get(target) or projection.logical(target)
+    async def _said(
+        self, references: Collection[str], urls: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        """What stands for each reference, in a Bundle that has these resources."""
+        said: dict[str, str] = {}
+        unknown: dict[str, str] = {}
+        for reference in references:
+            target = projection.relative(reference)
+            if not target:
+                said[reference] = projection.unchanged(reference)
+            elif target in urls:
+                said[reference] = projection.literal(urls[target])
+            elif (stands := self._stands.get(target)) is not None:
+                said[reference] = stands
+            else:
+                unknown[reference] = target
+        if unknown:
+            await self._learn(set(unknown.values()))
+            for reference, target in unknown.items():
+                said[reference] = self._stands.get(target) or projection.logical(target)
+        return said
 
-    async def _learn(self, targets: Collection[str], inside: Mapping[str, str]) -> None:
+    async def _learn(self, targets: Collection[str]) -> None:
         """Fetch the business identifiers of targets that the peer never gets from us."""
         if self._identify is None:
             return
-        wanted = {
-            target
-            for target in targets
-            if target
-            and target not in inside
-            and target not in self._logical
-            and target not in self._kept
-            and target.partition("/")[0] not in self.config.send
-        }
+        wanted = [one for one in targets if one.partition("/")[0] not in self.config.send]
         if wanted:
             known = await self._identify(sorted(wanted))
             for target in wanted:
                 identifier = projection.business_identifier(known.get(target, ()))
-                self._logical.put(target, projection.logical(target, identifier))
+                self._stands.put(target, projection.logical(target, identifier))
 
     async def _transact(
         self, entries: Sequence[str], key: str
@@ -234,9 +226,14 @@ class FhirRest:
         for name, body, answer in zip(names, bodies, answered, strict=True):
             literal = _literal(answer.get("location", ""))
             if not body:
-                self._kept.forget(name)
+                self._forget(name)
             elif literal:
-                self._kept.put(name, _Kept(projection.literal(literal), answer.get("etag")))
+                self._stands.put(name, projection.literal(literal))
+                self._etags.put(name, answer.get("etag"))
+
+    def _forget(self, name: str) -> None:
+        self._stands.forget(name)
+        self._etags.forget(name)
 
 
 class _Recent(Generic[T]):
@@ -260,9 +257,6 @@ class _Recent(Generic[T]):
 
     def forget(self, key: str) -> None:
         self._items.pop(key, None)
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._items
 
 
 def _answers(content: bytes) -> list[Mapping[str, Any]]:

@@ -41,15 +41,14 @@ UNIDENTIFIED: frozenset[str] = frozenset(
 _JOINED = ("identifier", "note", "output")
 _HEX = "0123456789abcdef"
 _MEMBER = '"reference":"'
-_DISPLAY = '{"display":"'
 _IDENTIFIERS = '"identifier":['
 
 _top_level = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _value_at = JSONDecoder().raw_decode
 
-Said = Mapping[str, str | None]
-"""References as bodies have them to the members that stand for them at the peer (`literal`,
-`logical`); what is missing, or None, stays as it is."""
+Said = Mapping[str, str]
+"""References as bodies have them to the members that stand for them at the peer: `literal`,
+`logical`."""
 
 
 def full_url(reference: str) -> str:
@@ -86,9 +85,9 @@ def entry(
         url: its full URL in the Bundle.
         if_match: the peer's version of it, `W/"3"`, where it is known.
     """
-    where = dumps(address(reference))
+    where = address(reference)
     if not parts:
-        return f'{{"request":{{"method":"DELETE","url":{where}}}}}'
+        return f'{{"request":{{"method":"DELETE","url":"{where}"}}}}'
     type_, _, id_ = reference.partition("/")
     resource = rewritten(parts, said)
     if type_ not in UNIDENTIFIED:
@@ -96,7 +95,7 @@ def entry(
     condition = "" if if_match is None else f',"ifMatch":{dumps(if_match)}'
     return (
         f'{{"fullUrl":"{url}","resource":{resource},'
-        f'"request":{{"method":"PUT","url":{where}{condition}}}}}'
+        f'"request":{{"method":"PUT","url":"{where}"{condition}}}}}'
     )
 
 
@@ -166,45 +165,32 @@ def together(parts: Sequence[str]) -> str:
     '{"for":{"reference":"Patient/1"},"id":"a"}'
     """
     texts = list(parts)
-    texts[1::2] = [f'{_MEMBER}{reference}"' for reference in parts[1::2]]
+    texts[1::2] = [unchanged(reference) for reference in parts[1::2]]
     return "".join(texts)
 
 
 def rewritten(parts: Sequence[str], said: Said) -> str:
     """The resource with references that mean something at the peer.
 
-    References as the hub writes them are replaced in the text; a resource with any other
-    (an identifier or a type of its own, an extension) is parsed for it.
+    References as the hub writes them are replaced in the text. A type of a Reference would
+    follow its reference, an identifier precede it: a resource with such is parsed for it.
 
     >>> rewritten(apart('{"for":{"reference":"Patient/1"}}'), {"Patient/1": literal("urn:x")})
     '{"for":{"reference":"urn:x"}}'
     """
+    before, after = parts[:-1:2], parts[2::2]
+    if {text[0] for text in after} - {"}"} or "}," in {text[-2:] for text in before}:
+        return _rewritten(together(parts), said)
     texts = list(parts)
-    before = texts[0]
-    for place in range(1, len(texts), 2):
-        reference, after = texts[place], texts[place + 1]
-        member = said.get(reference)
-        if member is None:
-            texts[place] = f'{_MEMBER}{reference}"'
-        elif after[0] == "}" and (before[-1] == "{" or _displayed(before)):
-            texts[place] = member
-        else:
-            return _rewritten(together(parts), said)
-        before = after
+    texts[1::2] = [said[reference] for reference in parts[1::2]]
     return "".join(texts)
-
-
-def _displayed(before: str) -> bool:
-    """Whether a Reference has a display, and nothing else, before its reference."""
-    begin = before.rfind(_DISPLAY)
-    return begin >= 0 and before.endswith('",') and before.find('"', begin + 12) == len(before) - 2
 
 
 def _rewritten(body: str, said: Said) -> str:
     resource = loads(body)
     for reference in _references(resource):
         member = said.get(reference["reference"])
-        if member is None:
+        if member is None or not relative(reference["reference"]):
             continue
         del reference["reference"]
         found = loads(f"{{{member}}}")
@@ -216,7 +202,12 @@ def _rewritten(body: str, said: Said) -> str:
 
 def literal(reference: str) -> str:
     """What stands for a Reference that the peer can follow."""
-    return f'"reference":{dumps(reference)}'
+    return f"{_MEMBER[:-1]}{dumps(reference)}"
+
+
+def unchanged(reference: str) -> str:
+    """What stands for a reference, as it is in JSON text, that means the same everywhere."""
+    return f'{_MEMBER}{reference}"'
 
 
 def logical(target: str, identifier: Mapping[str, Any] | None = None) -> str:
