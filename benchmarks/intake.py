@@ -187,17 +187,26 @@ async def drain(data: Path, count: int, fhir_url: str, mllp_port: int) -> dict[s
     store, journal = open_store(data, clock), open_journal(data)
     outbox = store.outbox("bench")
     contents = Contents(store, journal)
-    senders = Senders()
+    senders = Senders(embedded=True)
 
     async def identify(references):  # type: ignore[no-untyped-def]
-        return await senders.in_store(lambda: contents.identifiers(references))
+        return await senders.reading(lambda: contents.identifiers(references))
 
     config = FhirRestConfig("pcpb", fhir_url, frozenset({"Encounter", "Task"}))
     for destination in (
         FhirRest(config, clock, identify),
         Mllp(MllpConfig("lab", "127.0.0.1", mllp_port), clock),
     ):
-        senders.add(Sender(destination, outbox, contents, senders.in_store, clock_us=clock.us))
+        senders.add(
+            Sender(
+                destination,
+                outbox,
+                contents,
+                senders.in_store,
+                clock_us=clock.us,
+                reading=senders.reading,
+            )
+        )
     begin, cpu = time.perf_counter(), time.process_time()
     running = asyncio.create_task(senders.run(store.bell))
     settled: dict[str, float] = {}

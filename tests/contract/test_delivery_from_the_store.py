@@ -43,13 +43,13 @@ class Engine:
 
     @contextlib.asynccontextmanager
     async def sending(self, holder: str = "one"):
-        senders = Senders()
+        senders = Senders(embedded=self.store.embedded)
         contents = Contents(self.store, self.journal)
         self.outbox = self.store.outbox(holder)
         self.notes = []
 
         async def identify(references):
-            return await senders.in_store(lambda: contents.identifiers(references))
+            return await senders.reading(lambda: contents.identifiers(references))
 
         types = frozenset({"Encounter", "Task"})
         for destination in (
@@ -60,6 +60,7 @@ class Engine:
                 Sender(
                     destination, self.outbox, contents, senders.in_store, clock_us=CLOCK.us,
                     simulated=True, records=self.notes.extend, codes_of=codes_of,
+                    reading=senders.reading,
                 )
             )  # fmt: skip
         running = asyncio.create_task(senders.run(self.store.bell))

@@ -338,10 +338,10 @@ async def _send(
     metrics = PrometheusMetrics(registry)
     hub = build_hub(settings, found, rules)
     contents = Contents(found.store, found.journal)
-    senders = Senders()
+    senders = Senders(embedded=found.store.embedded)
 
     async def identify(references: Any) -> Mapping[str, list[dict[str, Any]]]:
-        return await senders.in_store(lambda: contents.identifiers(references))
+        return await senders.reading(lambda: contents.identifiers(references))
 
     for one in settings.destinations.values():
         destination: Destination
@@ -387,6 +387,7 @@ async def _send(
                 codes_of=codes_of,
                 metrics=metrics,
                 simulated=found.clock.simulated,
+                reading=senders.reading,
             )
         )
     gc.collect()

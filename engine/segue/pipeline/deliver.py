@@ -1,7 +1,7 @@
 """Sends what the outbox holds: each lane in order, each destination by itself.
 
 A sender leases partitions of its destination, reads ahead, groups deliveries of many
-lanes into parcels, sends several at once, and settles at most every 50 ms. What fails
+lanes into parcels, sends several at once, and settles every 100 ms. What fails
 waits in its row, with exponential back-off and full jitter; what cannot succeed becomes
 a dead letter and blocks its own lane alone. A peer that does not answer opens the
 destination's breaker: one alert, then single probes, and nothing is lost or reordered.
@@ -125,6 +125,7 @@ class Sender:
         metrics: Metrics | None = None,
         breaker: Breaker | None = None,
         simulated: bool = False,
+        reading: InStore | None = None,
     ) -> None:
         """Take the parts; nothing happens before `run`.
 
@@ -142,10 +143,11 @@ class Sender:
             breaker: another one, for tests.
             simulated: whether the domain's time is not the real one, so that the time
                 since a delivery was queued says nothing.
+            reading: runs a call that only reads the store, where that is done elsewhere.
         """
         self._destination = destination
         self._bodies = bodies
-        self._in_store = in_store
+        self._reading = reading or in_store
         self._retry = retry or Retry()
         self._wall_us = wall_us
         self._records = records
@@ -162,6 +164,7 @@ class Sender:
             clock_us=clock_us,
             wall_us=wall_us,
             first=self._record,
+            reading=self._reading,
         )
         self._flight = _Flight()
         self._notes: list[ReceiptNote] = []
@@ -247,7 +250,7 @@ class Sender:
         try:
             early = await self._too_early(held)
             queued = [one.queued for place, one in enumerate(held) if place not in early]
-            bodies = await self._in_store(lambda: self._bodies.bodies(queued)) if queued else []
+            bodies = await self._reading(lambda: self._bodies.bodies(queued)) if queued else []
             outcomes = await self._attempt(queued, bodies) if queued else []
             for place in sorted(early):
                 bodies.insert(place, "")
@@ -268,7 +271,7 @@ class Sender:
             queued, lane = one.queued, one.queued.delivery.lane
             if lane in waiting:
                 early[place] = KEPT_BACK
-            elif queued.delivery.after and await self._in_store(
+            elif queued.delivery.after and await self._reading(
                 partial(self._partitions.waits, queued)
             ):
                 waiting.add(lane)

@@ -21,7 +21,8 @@ from segue.store.records import Lease, RevisionConflict, Setback, Settlement
 LEASE_SECONDS = 3.0
 REVIEW_SECONDS = 2.0
 POLL_SECONDS = 0.25
-SETTLE_SECONDS = 0.05
+SETTLE_SECONDS = 0.1
+"""Between two settlements: what a crash may make the sender send again."""
 READ_AHEAD = 1600
 """Deliveries that are read at once; more as soon as few of a partition are not over."""
 _FEW = 200
@@ -59,6 +60,7 @@ class Partitions:
         clock_us: Callable[[], int],
         wall_us: Callable[[], int],
         first: Callable[[], Callable[[], None] | None] = lambda: None,
+        reading: InStore | None = None,
     ) -> None:
         """Take the parts; nothing is leased before `keep`.
 
@@ -71,11 +73,13 @@ class Partitions:
             wall_us: the real time in µs, as rows hold it.
             first: asked at each settlement; gives what is to be done before it, on the
                 store's thread.
+            reading: runs a call that only reads, where that is done elsewhere.
         """
         self._destination = destination
         self._outbox = outbox
         self._lanes = lanes
         self._in_store = in_store
+        self._reading = reading or in_store
         self._clock_us = clock_us
         self.wall_us = wall_us
         self._first = first
@@ -122,7 +126,7 @@ class Partitions:
         log.info("lease.lost", destination=self._destination, partition=key)
 
     def waits(self, queued: QueuedDelivery) -> bool:
-        """See `Outbox.waits`; to be called on the store's thread."""
+        """See `Outbox.waits`; to be called where the store is read."""
         return self._outbox.waits(queued)
 
     def start_over(self) -> None:
@@ -151,7 +155,7 @@ class Partitions:
                 the sender before is due at once.
         """
         partition = self._held[key]
-        setbacks = await self._in_store(lambda: self._outbox.setbacks(partition.lease))
+        setbacks = await self._reading(lambda: self._outbox.setbacks(partition.lease))
         if not setbacks and not partition.rows:
             return
         partition.rows = len(setbacks)
@@ -192,7 +196,7 @@ class Partitions:
         if not wanted:
             return
         outbox, rings = self._outbox, self._rings
-        found, complete = await self._in_store(lambda: outbox.read_together(wanted, READ_AHEAD))
+        found, complete = await self._reading(lambda: outbox.read_together(wanted, READ_AHEAD))
         for lease, _ in wanted:
             # A ring during the read may be about what it did not see.
             self._held[lease.partition].dry = complete and rings == self._rings
@@ -241,7 +245,7 @@ class Partitions:
         self.unsettled = True
 
     async def settle(self, *, force: bool = False) -> None:
-        """Write down what became of deliveries: at most every 50 ms, unless forced."""
+        """Write down what became of deliveries, ten times a second unless forced."""
         now = time.monotonic()
         if not self.unsettled or (not force and now < self.settle_at):
             return

@@ -1,4 +1,8 @@
-"""All senders of a process, on one event loop, with one thread for the store."""
+"""All senders of a process, on one event loop, with one thread for the store.
+
+What only reads an embedded store is done on the event loop: nobody keeps it waiting, and to
+hand it to the thread and back would cost more than the reading itself.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -23,7 +27,13 @@ class Senders:
         senders: in the order of `add`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, embedded: bool = False) -> None:
+        """Start the thread.
+
+        Args:
+            embedded: whether the store is a file of this machine.
+        """
+        self._embedded = embedded
         self._thread = ThreadPoolExecutor(1, "outbox")
         self.senders: list[Sender] = []
         self._stopped = Event()
@@ -31,6 +41,10 @@ class Senders:
     async def in_store(self, call: Callable[[], T]) -> T:
         """Run a call on the store's thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    async def reading(self, call: Callable[[], T]) -> T:
+        """Run a call that only reads: at once where the store is embedded."""
+        return call() if self._embedded else await self.in_store(call)
 
     def add(self, sender: Sender) -> None:
         """Take a sender that was built with this object's `in_store`."""

@@ -237,8 +237,9 @@ class Outbox:
         with self._database.write() as session:
             self._move_cursors(session, settlements)
             if receipts:
-                ids = sorted({(row[0],) for row in receipts})
-                session.delete("outbox_exception", ("id",), ids)
+                if session.row("SELECT 1 FROM outbox_exception LIMIT 1"):
+                    ids = sorted({(row[0],) for row in receipts})
+                    session.delete("outbox_exception", ("id",), ids)
                 columns = ("at", "attempts", "status", "message")
                 session.upsert("outbox_receipt", ("id",), columns, _last(receipts))
             if setbacks:

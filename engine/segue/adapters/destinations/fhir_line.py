@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -47,46 +48,60 @@ class FhirLine:
             timeout: of one request. connections: open at once.
             transport: instead of the network, for tests.
         """
-        self._url = url
-        self._headers = headers
-        self._timeout = timeout
+        self._secure = url.startswith("https:")
+        self._headers = {
+            "Content-Type": "application/fhir+json",
+            "Accept": "application/fhir+json",
+            "Accept-Encoding": "gzip, deflate",
+            "User-Agent": "segue",
+            **headers,
+        }
+        self._extensions = {"timeout": httpx.Timeout(timeout.total_seconds()).as_dict()}
         self._connections = connections
         self._transport = transport
-        self._client: httpx.AsyncClient | None = None
 
     async def request(
         self, method: str, url: str, content: bytes | None, headers: Mapping[str, str]
     ) -> Answer | RetryLater:
-        """One request; one that got no answer is to be tried again."""
-        if self._client is None:
+        """One request; one that got no answer is to be tried again.
+
+        It goes straight to the transport: a client's cookies, redirects and authentication
+        are not wanted here, and cost as much as the request itself.
+        """
+        if self._transport is None:
             limits = httpx.Limits(max_connections=self._connections)
-            secure = self._url.startswith("https:")
-            transport = self._transport or AiohttpTransport(limits=limits, verify=secure)
-            self._client = httpx.AsyncClient(
-                transport=transport,
-                timeout=self._timeout.total_seconds(),
-                headers={
-                    "Content-Type": "application/fhir+json",
-                    "Accept": "application/fhir+json",
-                    **self._headers,
-                },
-                trust_env=False,
-            )
+            self._transport = AiohttpTransport(limits=limits, verify=self._secure)
+        request = httpx.Request(
+            method,
+            _address(url),
+            headers={**self._headers, **headers},
+            content=content,
+            extensions=self._extensions,
+        )
         try:
-            found = await self._client.request(method, url, content=content, headers=dict(headers))
+            response = await self._transport.handle_async_request(request)
+            try:
+                found = await response.aread()
+            finally:
+                await response.aclose()
         except httpx.ConnectTimeout as error:
             return RetryLater("unreachable", type(error).__name__)
         except httpx.TimeoutException as error:
             return RetryLater("timeout", type(error).__name__)
         except (httpx.HTTPError, OSError) as error:
             return RetryLater("unreachable", type(error).__name__)
-        return Answer(found.status_code, found.headers, found.content)
+        return Answer(response.status_code, response.headers, found)
 
     async def close(self) -> None:
         """Let go of connections."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        if self._transport is not None:
+            await self._transport.aclose()
+
+
+@lru_cache(maxsize=16)
+def _address(url: str) -> httpx.URL:
+    """Of the few that most requests go to, parsed once."""
+    return httpx.URL(url)
 
 
 def verdict(answer: Answer, clock: Clock) -> Outcome:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from segue.adapters.destinations import projection
 from segue.adapters.destinations.fhir_line import Answer, FhirLine, Transport, json_of, verdict
 from segue.fhir.canonical import dumps, loads
@@ -49,6 +51,22 @@ class FhirRestConfig:
     bundle: int = 50
     timeout: timedelta = timedelta(seconds=10)
     connections: int = 4
+
+
+class _Response(msgspec.Struct, frozen=True):
+    location: str | None = None
+    etag: str | None = None
+
+
+class _Answered(msgspec.Struct):
+    response: _Response = _Response()
+
+
+class _TransactionResponse(msgspec.Struct, tag_field="resourceType", tag="Bundle"):
+    entry: list[_Answered] = []
+
+
+_transaction_response = msgspec.json.Decoder(_TransactionResponse).decode
 
 
 class FhirRest:
@@ -182,9 +200,7 @@ class FhirRest:
                 identifier = projection.business_identifier(known.get(target, ()))
                 self._stands.put(target, projection.logical(target, identifier))
 
-    async def _transact(
-        self, entries: Sequence[str], key: str
-    ) -> tuple[Outcome, list[Mapping[str, Any]]]:
+    async def _transact(self, entries: Sequence[str], key: str) -> tuple[Outcome, list[_Response]]:
         bundle = f'{{"resourceType":"Bundle","type":"transaction","entry":[{",".join(entries)}]}}'
         response = await self._line.request(
             "POST", self.config.url, bundle.encode(), {"Idempotency-Key": key}
@@ -221,15 +237,15 @@ class FhirRest:
         self,
         names: Sequence[str],
         bodies: Sequence[str],
-        answered: Sequence[Mapping[str, Any]],
+        answered: Sequence[_Response],
     ) -> None:
         for name, body, answer in zip(names, bodies, answered, strict=True):
-            literal = _literal(answer.get("location", ""))
+            literal = _literal(answer.location or "")
             if not body:
                 self._forget(name)
             elif literal:
                 self._stands.put(name, projection.literal(literal))
-                self._etags.put(name, answer.get("etag"))
+                self._etags.put(name, answer.etag)
 
     def _forget(self, name: str) -> None:
         self._stands.forget(name)
@@ -259,11 +275,12 @@ class _Recent(Generic[T]):
         self._items.pop(key, None)
 
 
-def _answers(content: bytes) -> list[Mapping[str, Any]]:
-    bundle = json_of(content)
-    if not isinstance(bundle, dict) or bundle.get("resourceType") != "Bundle":
+def _answers(content: bytes) -> list[_Response]:
+    """Of the entries of a Bundle, in their order; none where it is no Bundle."""
+    try:
+        return [one.response for one in _transaction_response(content).entry]
+    except ValueError:
         return []
-    return [entry.get("response", {}) for entry in bundle.get("entry", ())]
 
 
 def _read(content: bytes) -> dict[str, Any] | None:
