@@ -1,14 +1,16 @@
 """`segue explain`: which message, which field, which rule made each element."""
 
 import json as jsons
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from segue.cli.output import USAGE, WRONG, Config, Failure, Json, print_json
 from segue.cli.reach import reached
 from segue.fhir.references import parse_reference
-from segue.pipeline.lineage import Lineage, NotExplainedError, Origin, lineage
+
+if TYPE_CHECKING:
+    from segue.pipeline.lineage import Lineage, Origin
 
 SHOWN = 60
 """Characters of a value in a table; `--json` has all of it."""
@@ -28,6 +30,7 @@ def explain(
     Example: segue explain Encounter/365b2a0f80b47cd294c37cb9491be650 class
     """
     from segue.cli.reach import hub
+    from segue.pipeline.lineage import NotExplainedError, lineage
 
     key = parse_reference(resource)
     if key is None:
@@ -52,7 +55,7 @@ def explain(
             typer.echo(f"    made by {one.made}")
 
 
-def _line(origin: Origin) -> str:
+def _line(origin: "Origin") -> str:
     step = origin.step
     other = "" if origin.current else f"  (by mapping {origin.mapping[:8]}, not today's)"
     if not origin.known:
@@ -64,7 +67,7 @@ def _line(origin: Origin) -> str:
     )
 
 
-def _as_json(one: Lineage) -> dict[str, Any]:
+def _as_json(one: "Lineage") -> dict[str, Any]:
     origins = [
         {
             "entry": str(origin.entry),
