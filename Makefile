@@ -78,8 +78,8 @@ match: $(READY) ## how well Patients of two hospitals are matched, on made-up pe
 crash: $(READY) ## kill -9 under load, 50 rounds
 	$(BIN)/python -m tests.integration.crash --rounds 50
 
-prove: $(READY) ## the laws of the fold over 100,000 random histories
-	$(BIN)/pytest tests/unit/care -q -k "law or graph" --hypothesis-profile=prove
+prove: $(READY) ## the laws of the fold over 100,000 random histories, on all cores
+	$(BIN)/python -m tests.support.laws
 
 fuzz-api: $(READY) ## ask everything that OpenAPI describes, 200 times each
 	API_EXAMPLES=200 $(BIN)/pytest tests/integration/test_api_schema.py -q

@@ -1,6 +1,5 @@
 """What all tests share: where the data lies, how long properties run."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,7 @@ pytest.register_assert_rewrite("tests.stories")
 settings.register_profile(
     "default", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
-settings.register_profile("prove", deadline=None, max_examples=100_000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+settings.load_profile("default")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

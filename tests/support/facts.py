@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from random import Random
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from segue.model.events import HAPPENINGS
@@ -13,11 +13,6 @@ from segue.model.facts import Fact, Fragment
 from segue.model.identity import stable_id
 from segue.model.instants import Moment, instant_of, microseconds
 from segue.model.notes import NOTES
-
-EXAMPLES = max(200, settings.default.max_examples if settings.default else 0)
-"""Examples of a law; more with `--hypothesis-profile=prove`."""
-HISTORIES = max(1_000, EXAMPLES)
-"""Histories of the laws that all others rest on."""
 
 EASTERN = timezone(timedelta(hours=-4))
 CLASSES = {"E": "EMER", "I": "IMP", "O": "AMB", "P": "PRENC", "B": "OBSENC"}
@@ -259,6 +254,11 @@ def history(seed: int, length: int) -> list[Fact]:
     Minutes tie, messages lag, control ids sort either way round, cancels name their
     target or do not, some events are restated under a new control id.
     """
+    return list(_history(seed, length))
+
+
+@lru_cache(maxsize=2)
+def _history(seed: int, length: int) -> list[Fact]:
     chance = Random(seed)
     now = chance.randrange(600)
     facts: list[Fact] = []

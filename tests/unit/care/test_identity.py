@@ -5,8 +5,6 @@ from random import Random
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from segue.care.assemble import person_resources
 from segue.care.fold import fold_visit
@@ -22,7 +20,8 @@ from segue.care.person import (
 from segue.care.states import PersonState
 from segue.model.facts import Fact
 from segue.model.identity import stable_id
-from tests.support.facts import EXAMPLES, fact, minutes, t
+from tests.support.facts import fact, minutes, t
+from tests.support.laws import law
 
 A, B, C = "HOSPA|100234", "HOSPA|100999", "HOSPB|555"
 PI = "HIE|900017"
@@ -102,29 +101,29 @@ class TestMerges:
         assert joined_by(one) == [A, B]
         assert extend_person(fold_person([said(A, "07-01 08:00")]), one) is None
 
-    @settings(max_examples=EXAMPLES)
-    @given(st.integers(0, 2**32))
-    def test_of_any_merges_one_survives_in_every_order(self, seed: int) -> None:
-        chance = Random(seed)
-        names = [f"HOSPA|{n}" for n in range(chance.randrange(2, 7))]
-        facts = [
-            fact(
-                "A40",
-                minutes(chance.randrange(20)),
-                identity=kept,
-                prior=gone,
-                visit=None,
-                control=str(n),
-            )
-            for n in range(chance.randrange(1, 9))
-            for gone, kept in [chance.sample(names, 2)]
-        ]
-        person = fold_person(facts)
-        shuffled = chance.sample(facts, len(facts))
-        assert msgspec.msgpack.encode(fold_person(shuffled)) == msgspec.msgpack.encode(person)
-        active = [r for r in person_resources(person) if r["active"]]
-        assert [r["id"] for r in active] == [person.patient]
-        assert set(person.replaced) == set(person.patients) - {person.key}
+
+@law
+def test_of_any_merges_one_survives_in_every_order(seed: int) -> None:
+    chance = Random(seed)
+    names = [f"HOSPA|{n}" for n in range(chance.randrange(2, 7))]
+    facts = [
+        fact(
+            "A40",
+            minutes(chance.randrange(20)),
+            identity=kept,
+            prior=gone,
+            visit=None,
+            control=str(n),
+        )
+        for n in range(chance.randrange(1, 9))
+        for gone, kept in [chance.sample(names, 2)]
+    ]
+    person = fold_person(facts)
+    shuffled = chance.sample(facts, len(facts))
+    assert msgspec.msgpack.encode(fold_person(shuffled)) == msgspec.msgpack.encode(person)
+    active = [r for r in person_resources(person) if r["active"]]
+    assert [r["id"] for r in active] == [person.patient]
+    assert set(person.replaced) == set(person.patients) - {person.key}
 
 
 class TestLinks:

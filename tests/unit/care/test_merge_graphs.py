@@ -6,9 +6,6 @@ from itertools import permutations
 from random import Random
 from typing import Any
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from segue.care.assemble import person_resources, visit_resources
 from segue.care.fold import fold_visit
 from segue.care.identity import MERGE_CYCLE, UNMERGE, doubtful, persons
@@ -17,9 +14,9 @@ from segue.care.person import fold_person, note_visit
 from segue.fhir.canonical import canonical_state, loads
 from segue.model.facts import Fact, Fragment
 from segue.model.identity import stable_id
-from tests.support.facts import EXAMPLES, fact, minutes
+from tests.support.facts import fact, minutes
+from tests.support.laws import law
 
-GRAPHS = max(1_000, EXAMPLES)
 PERSON = ("A40", "A34", "A30", "A36", "A39", "A18")
 
 
@@ -102,8 +99,7 @@ def yields(facts: Sequence[Fact]) -> list[bytes]:
     return sorted(found)
 
 
-@settings(max_examples=GRAPHS, deadline=None)
-@given(st.integers(0, 2**32))
+@law
 def test_unmerging_everything_is_as_if_nothing_had_ever_been_merged(seed: int) -> None:
     chance = Random(seed)
     count = chance.randrange(2, 5)
@@ -137,8 +133,7 @@ def test_unmerging_everything_is_as_if_nothing_had_ever_been_merged(seed: int) -
     assert part(facts).groups == [[one] for one in sorted({one.identity for one in facts})]
 
 
-@settings(max_examples=GRAPHS, deadline=None)
-@given(st.integers(0, 2**32))
+@law
 def test_any_graph_gives_the_same_persons_in_every_order(seed: int) -> None:
     chance = Random(seed)
     count = chance.randrange(2, 6)
