@@ -18,8 +18,8 @@ from segue.care.person import (
     person_elements,
 )
 from segue.care.person_view import person_view
-from segue.care.registers import heard_of
-from segue.care.states import PersonState, Run, SourcePatient, VisitState
+from segue.care.registers import heard_of, resolve
+from segue.care.states import PersonState, Run, SourcePatient, Told, VisitState
 from segue.care.view import CareSetting
 from segue.model.instants import Moment
 
@@ -107,6 +107,56 @@ def person_resources(person: PersonState, names: Collection[str] | None = None) 
         _secure(resource, labels)
         made.append(resource)
     return made
+
+
+def shared_account(persons: Iterable[PersonState], name: str) -> Resource | None:
+    """The Account that several persons' messages name (PID-18), as all of them say it is.
+
+    It has a subject for each of them (R4 Account.subject is 0..*); where sources differ,
+    the newest statement holds, as it does for one person.
+
+    Args:
+        persons: the folded persons.
+        name: `Account/id`.
+
+    Returns:
+        None where nobody names it.
+    """
+    told = [
+        (person, source, one)
+        for person in sorted(persons, key=lambda each: each.key)
+        for source, one in open_sources(person)
+        if name in one.resources
+    ]
+    # What is known under a security label is not told with what everybody may see.
+    told = [one for one in told if not one[2].labels] or told
+    sources: list[tuple[str, Told]] = []
+    subjects: dict[str, None] = {}
+    for person, source, one in told:
+        if not resolve([(source, one)], name):
+            continue
+        reference = {"reference": f"Patient/{person.patient}"}
+        subjects[reference["reference"]] = None
+        groups = [
+            (stamp, {path: _own(path, value, reference) for path, value in group.items()})
+            for stamp, group in one.resources[name]
+        ]
+        sources.append((f"{source} {person.key}", Told(one.site, resources={name: groups})))
+    elements = resolve(sources, name)
+    if not elements:
+        return None
+    kind, _, logical_id = name.partition("/")
+    account = expand(kind, logical_id, elements)
+    account["subject"] = [{"reference": reference} for reference in sorted(subjects)]
+    _secure(account, sorted({label for _, _, one in told for label in one.labels}))
+    return account
+
+
+def _own(path: str, value: Any, patient: dict[str, str]) -> Any:
+    """An element of an Account; a guarantor without a resource is the patient (GT1-11 SEL)."""
+    if value is None or not path.startswith("guarantor"):
+        return value
+    return [{"party": patient, **one} for one in value]
 
 
 def visit_resources(

@@ -374,8 +374,10 @@ def _end_in_nothing(state: VisitState, struck: Struck) -> None:
 def _find_newest(state: VisitState, told: list[Fact]) -> None:
     newest = (0, 0)
     for fact in told:
-        at = fact.recorded if is_cancel(fact.event) else fact.occurred
-        newest = max(newest, (at.us, fact.sent.us))
+        # What was struck or corrected may be repeated until that was recorded.
+        undoes = is_cancel(fact.event) or "corrects" in fact.details
+        at = max(fact.occurred.us, fact.recorded.us) if undoes else fact.occurred.us
+        newest = max(newest, (at, fact.sent.us))
     state.newest = newest
 
 

@@ -38,12 +38,16 @@ class Parting:
             kept under.
         accounts: id of an Account to the identity whose account it is.
         undone: ids of the facts that joined identities and were taken back.
+        astray: id of each fact about a visit of somebody whom its identity never had to do
+            with, to the identity whose visit it is. What it says of the visit waits until
+            a merge or a move says that it is meant.
     """
 
     groups: list[list[str]]
     homes: Mapping[str, str]
     accounts: Mapping[str, str]
     undone: frozenset[str]
+    astray: Mapping[str, str]
 
     def group_of(self, identity: str) -> list[str]:
         """The group that an identity is in."""
@@ -99,7 +103,38 @@ def part(facts: Iterable[Fact]) -> Parting:
     groups = components(sorted(links), edges, identities)
     kept = {edge.fact for edge in standing(edges)}
     undone = frozenset(one.fact for one in edges if one.kind in JOINS and one.fact not in kept)
-    return Parting(groups, *_homes(known, groups, resolve_numbers(renamed)), undone)
+    numbers = resolve_numbers(renamed)
+    homes, accounts = _homes(known, groups, numbers)
+    related = [*links, *((edge.gone, edge.kept) for edge in edges)]
+    astray = _astray(known, groups, numbers, homes, related)
+    return Parting(groups, homes, accounts, undone, astray)
+
+
+def _astray(
+    facts: Iterable[Fact],
+    groups: Iterable[list[str]],
+    numbers: Mapping[str, str],
+    homes: Mapping[str, str],
+    related: Iterable[tuple[str, str]],
+) -> dict[str, str]:
+    """See `Parting`; `related` are pairs of identities that were ever joined or parted."""
+    person_of = {identity: n for n, group in enumerate(groups) for identity in group}
+    found = {
+        fact.id: (fact.identity, home)
+        for fact in facts
+        if fact.visit is not None
+        and (home := homes[numbers.get(fact.visit, fact.visit)]) != fact.identity
+        and person_of[home] != person_of[fact.identity]
+    }
+    if not found:
+        return {}
+    kindred = components(related, (), person_of)
+    family_of = {identity: n for n, family in enumerate(kindred) for identity in family}
+    return {
+        fact: home
+        for fact, (identity, home) in found.items()
+        if family_of[identity] != family_of[home]
+    }
 
 
 def _homes(

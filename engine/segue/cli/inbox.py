@@ -78,24 +78,31 @@ def replay(
     entries: Annotated[list[int] | None, typer.Argument(metavar="[ID]...")] = None,
     config: Config = None,
     state: State = None,
+    feed: Annotated[str | None, typer.Option(help="Name of the feed.")] = None,
+    control_id: Annotated[str | None, typer.Option(help="MSH-10.")] = None,
+    since: Annotated[str | None, typer.Option(help="Received at or after (RFC 3339).")] = None,
+    until: Annotated[str | None, typer.Option(help="Received before (RFC 3339).")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All messages.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the difference.")] = False,
     json: Json = False,
 ) -> None:
     """Process messages again under today's mapping; only differences are written.
 
-    Name messages by number, by --state, or --all. What is already applied changes
-    nothing and sends nothing.
+    Name messages by number, by what `segue inbox list` filters by, or --all. What is
+    already applied changes nothing and sends nothing; what no worker has come to yet is
+    left to the workers.
     """
-    if sum((bool(entries), state is not None, everything)) != 1:
-        raise Failure("name messages by ID, by --state, or --all (one of the three)", USAGE)
+    given = (state, feed, control_id, since, until)
+    if sum((bool(entries), any(one is not None for one in given), everything)) != 1:
+        raise Failure(
+            "name messages by ID, by filters (--state, --feed, …), or --all: one of the three",
+            USAGE,
+        )
     from segue.cli.reach import hub
     from segue.pipeline.replay import replay as run
 
     with reached(config) as parts:
-        numbers = entries or list(
-            parts.inbox.numbers(_filter(None if everything else state, None, None, None, None))
-        )
+        numbers = entries or list(parts.inbox.numbers(_filter(*given)))
         quiet = json or len(numbers) < 100
         with progress("replaying", quiet=quiet) as (total, advance):
             total(len(numbers))

@@ -5,7 +5,6 @@ Source: HL7 v2.5.1 sections 2.9.2 and 2.9.3, table 0357.
 
 from collections.abc import Callable, Sequence
 
-from segue.care.fold import AWAITS_START
 from segue.hl7v2.ack import AckCode, AckError, ack
 from segue.hl7v2.errors import BadPath, Hl7Error
 from segue.hl7v2.parse import parse
@@ -17,7 +16,7 @@ from segue.mapping.tables import WANTED
 from segue.model.issues import Issue
 from segue.model.messages import Envelope, InboxEntry, RawMessage
 from segue.pipeline.engine import Hub
-from segue.pipeline.refold import UNPLACED
+from segue.pipeline.refold import WAITING
 
 Judge = Callable[[RawMessage, Envelope], list[AckError]]
 """Says what mapping finds wrong with a message, before it is stored."""
@@ -40,7 +39,7 @@ CONDITIONS = {
 }
 """Code of an issue to HL7 table 0357; what is not named is 207, an internal error."""
 
-WAITS = frozenset({UNPLACED.code, AWAITS_START, WANTED})
+WAITS = WAITING | {WANTED}
 """Errors that settle by themselves later: the sender need not care."""
 
 MOST = 10

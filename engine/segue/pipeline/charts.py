@@ -7,6 +7,7 @@ person's revision, and a chart that lost is dropped and read again.
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -43,6 +44,8 @@ class Margin:
             `segue.care.retraction.is_provisional`.
         renewed: reference of such a Task to the one that has taken its place, see
             `segue.pipeline.renewal`.
+        shared: reference of each Account that others are a subject of, too, to an
+            identity of each of them.
     """
 
     seen: bytes = b""
@@ -53,6 +56,25 @@ class Margin:
     kin: tuple[str, ...] = ()
     ended: tuple[str, ...] = ()
     renewed: dict[str, str] = field(default_factory=dict)
+    shared: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def others(self) -> Iterable[str]:
+        """Identities of persons with whom this one has something in common."""
+        return chain(self.kin, *self.shared.values()) if self.kin or self.shared else ()
+
+
+def both(
+    one: Mapping[str, tuple[str, ...]], other: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """`Margin.shared` of two persons together.
+
+    >>> both({"Account/a": ("A|1",)}, {"Account/a": ("A|2", "A|1")})
+    {'Account/a': ('A|1', 'A|2')}
+    """
+    return {
+        name: tuple(sorted({*one.get(name, ()), *other.get(name, ())}))
+        for name in (*one, *(name for name in other if name not in one))
+    }
 
 
 @dataclass(slots=True)
@@ -90,6 +112,10 @@ class Chart:
     views: Views = field(default_factory=dict)
     sight: tuple[PersonState, Person] | None = None
     episodes: Mapping[str, str] | None = None
+
+    def names(self, reference: str) -> bool:
+        """Whether anything that is said of the person is about this resource."""
+        return any(reference in told.resources for told in self.person.sources.values())
 
     def view(self, setting: CareSetting) -> Person:
         """The person as protocols see them; made once for each state of the person.

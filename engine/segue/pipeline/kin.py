@@ -7,14 +7,15 @@ stored goes to whoever it is of now. This is rare, and so it is plain rather tha
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 from msgspec.structs import replace as with_changes
 
 from segue.care.assemble import person_resources, visit_resources
-from segue.care.identity import other_end
+from segue.care.identity import joined_by, other_end
 from segue.care.numbers import resolve_numbers
-from segue.care.parting import Parting, kin, part
+from segue.care.parting import Parting, kin, part, parts
 from segue.care.person import carry_over, fold_person, note_visit, placements
 from segue.care.plans import ids_of_person, ids_of_visit
 from segue.care.states import PersonState, VisitState
@@ -23,9 +24,8 @@ from segue.fhir.references import walk_references
 from segue.model.changes import Head
 from segue.model.facts import Fact
 from segue.model.identity import ResourceKey
-from segue.model.issues import Issue
-from segue.pipeline.charts import Chart, Margin
-from segue.pipeline.compare import key_of
+from segue.pipeline.charts import Chart, Margin, both
+from segue.pipeline.compare import key_of, parse_key
 from segue.pipeline.recall import Recall
 from segue.pipeline.transact import Draft
 
@@ -38,7 +38,8 @@ class Affected:
         before: the person's state; None where anything of it may be different.
         visits: keys of visits that were folded, with the state before.
         whole: who the person is may have changed, so anything may have.
-        settled: ids of facts without a visit number that found their visit now.
+        settled: ids of facts that waited for their visit and found it now.
+        astray: ids of facts about a visit that is another's, see `Parting.astray`.
         after: pks of persons whose resources became this one's: what is sent of them
             now waits until all before it was.
         notice: what recipients must take note of, see `Delivery.notice`: who the person
@@ -49,8 +50,8 @@ class Affected:
     before: PersonState | None = None
     visits: dict[str, VisitState | None] = field(default_factory=dict)
     whole: bool = False
-    issues: list[Issue] = field(default_factory=list)
     settled: set[str] = field(default_factory=set)
+    astray: frozenset[str] = frozenset()
     after: set[int] = field(default_factory=set)
     notice: str = ""
 
@@ -61,8 +62,8 @@ class Affected:
             self.before,
             other.visits | self.visits,
             self.whole or other.whole,
-            self.issues + other.issues,
             self.settled | other.settled,
+            other.astray,
             self.after | other.after,
             other.notice or self.notice,
         )
@@ -72,7 +73,7 @@ def place(
     chart: Chart,
     facts: Recall,
     numbers: dict[str, str],
-    homes: Mapping[str, str] | None = None,
+    parting: Parting | None = None,
 ) -> list[tuple[str, set[str]]]:
     """Let facts without a visit number count where they belong now.
 
@@ -80,7 +81,7 @@ def place(
         chart: whose visits they may be of.
         facts: to fold from.
         numbers: see `numbers_of`.
-        homes: see `Parting.homes`, where other persons spoke of the visits too.
+        parting: where other persons spoke of the visits too.
 
     Returns:
         Keys of the visits that were folded anew, with the facts that they had before.
@@ -98,8 +99,12 @@ def place(
             break
         for key in stirred:
             moved.append((key, set(chart.visits[key].loose)))
-            at = None if homes is None else (chart.identities, homes[key])
-            state = facts.visit(key, wanted.get(key, ()), numbers, at)
+            loose = wanted.get(key, ())
+            if parting is None:
+                state = facts.visit(key, loose, numbers)
+            else:
+                at = chart.identities, parting.homes[key]
+                state = facts.visit(key, loose, numbers, at, parting.astray)
             chart.visits[key] = state
             chart.changed.add(key)
             chart.person = note_visit(chart.person, state)
@@ -127,7 +132,9 @@ def settle(draft: Draft, charts: Iterable[Chart], fresh: Sequence[Fact] = ()) ->
         for n, group in enumerate(groups)
     ]
     _divide(draft, list(old.values()), made)
-    relations = kin(said)
+    relations = kin(said) | set(parting.astray.values())
+    relations |= {fact.identity for fact in said if fact.id in parting.astray}
+    found = _found(parting, said, fresh)
     for chart in made:
         others = tuple(sorted(identity for identity in relations - chart.identities))
         chart.margin = replace(chart.margin, kin=others)
@@ -144,8 +151,23 @@ def settle(draft: Draft, charts: Iterable[Chart], fresh: Sequence[Fact] = ()) ->
         loose = {fact for state in chart.visits.values() for fact in state.loose}
         was_loose = {f for was in old.values() for s in was.visits.values() for f in s.loose}
         one.settled = loose - was_loose
+        one.settled |= {fact for fact, identity in found.items() if identity in chart.identities}
+        one.astray = frozenset(parting.astray)
         affected.append(one)
     return affected
+
+
+def _found(parting: Parting, said: Sequence[Fact], fresh: Sequence[Fact]) -> dict[str, str]:
+    """Facts whose visit was another's before these ones came and is not any more, and whose."""
+    new = {fact.id for fact in fresh}
+    if not any(parts(fact) or len(joined_by(fact)) > 1 for fact in fresh):
+        return {}
+    before = part(fact for fact in said if fact.id not in new).astray
+    return {
+        fact.id: fact.identity
+        for fact in said
+        if fact.id in before and fact.id not in parting.astray
+    }
 
 
 def _notice(chart: Chart, old: Sequence[Chart], made: set[int]) -> str:
@@ -212,7 +234,7 @@ def _fold(
     for identity in group:
         draft.people[identity] = chart.pk
     chart.visits = {
-        key: facts.visit(key, (), numbers, (group, home))
+        key: facts.visit(key, (), numbers, (group, home), parting.astray)
         for key, home in parting.homes.items()
         if home in group
     }
@@ -220,7 +242,7 @@ def _fold(
     own = parting.said_by(group, said)
     chart.person = fold_person(own, draft.hub.setting.rank, chart.visits.values())
     if chart.person.loose:
-        place(chart, facts, numbers, parting.homes)
+        place(chart, facts, numbers, parting)
     chart.views, chart.sight, chart.episodes = {}, None, None
     chart.touched = True
     return chart
@@ -263,6 +285,7 @@ def _divide(draft: Draft, old: Sequence[Chart], made: Sequence[Chart]) -> None:
                 for first, new in o.margin.renewed.items()
                 if references.get(new) is chart
             },
+            shared=_shared(chart, old, made),
         )
         beside = [_beside(o.person, chart, references, owners) for o in old]
         chart.person = carry_over(chart.person, beside)
@@ -272,6 +295,21 @@ def _divide(draft: Draft, old: Sequence[Chart], made: Sequence[Chart]) -> None:
             gone = draft.charts[was.pk]
             assert gone.into is not None
             draft.empty(gone, gone.into)
+
+
+def _shared(
+    chart: Chart, old: Sequence[Chart], made: Sequence[Chart]
+) -> dict[str, tuple[str, ...]]:
+    """Which Accounts others share: those who did, and who names or has them of these now."""
+    known = reduce(both, (one.margin.shared for one in old))
+    found = {}
+    for name, identities in known.items():
+        others = set(identities)
+        others |= {
+            one.person.key for one in made if parse_key(name) in one.heads or one.names(name)
+        }
+        found[name] = tuple(sorted(others - chart.identities - {""}))
+    return found
 
 
 def _beside(

@@ -61,7 +61,7 @@ def _fold(draft: Draft, alert: Alert, speaker: Speaker) -> None:
     found = add_fact(draft, fact)
     step.facts.append(pack(fact, 0, "statement"))
     for affected in found:
-        step.issues += affected.issues + doubts(affected.chart, [fact])
+        step.issues += doubts(affected, [fact])
         coordinate_person(recorder, affected.chart, stirred=project(recorder, affected))
     recorder.directory(alert.directory, (fact.recorded.us, fact.control_id))
     recorder.close(

@@ -41,7 +41,7 @@ def put_together(draft: Draft, key: ResourceKey, offered: Register) -> Register 
         other = known.get(STATUS)
         if status is None or (other is not None and _stated(other) >= _stated(status)):
             status = other
-        if when >= recorded:
+        if when > recorded or (when == recorded and not draft.again):
             # What stands is newer but for the bed: heard at all, one microsecond later.
             elements, recorded = known, (when[0] + 1, recorded[1])
             if status == other:

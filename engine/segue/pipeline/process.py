@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import structlog
 
-from segue.care.fold import AWAITS_START
 from segue.hl7v2.ack import ANSWERS, conditions, wants
 from segue.hl7v2.errors import Hl7Error
 from segue.hl7v2.message import Message
@@ -35,7 +34,7 @@ from segue.pipeline.kin import Affected
 from segue.pipeline.record import Recorder
 from segue.pipeline.refold import (
     UNKNOWN,
-    UNPLACED,
+    WAITING,
     add_fact,
     awaiting,
     doubts,
@@ -50,9 +49,6 @@ from segue.pipeline.wanted import tasks
 from segue.store.records import Committed, CursorMove, FactRow, RevisionConflict, Step
 
 log = structlog.get_logger(__name__)
-
-AWAITED = frozenset({UNPLACED.code, AWAITS_START})
-"""Issues of what waits for a word about its visit."""
 
 REUSED = "This control id came before from this sender, with another content."
 
@@ -250,7 +246,9 @@ def fold_readings(draft: Draft, readings: Sequence[Reading], *, replay: bool = F
     """
     draft.load({identity for reading in readings for identity in reading.identities})
     draft.hub.stages.end("load")
+    draft.again = replay
     if draft.unfinished.patient and not replay:
+        draft.together = True
         for wave in _waves(draft, readings):
             _fold_together(draft, wave)
             for reading in wave:
@@ -300,9 +298,18 @@ def _waves(draft: Draft, readings: Sequence[Reading]) -> Iterator[list[Reading]]
 
 
 def _people(draft: Draft, reading: Reading) -> set[int | str]:
-    """Whom a reading names: persons by number, and identities that nobody has yet."""
-    known = ((identity, draft.person(identity)) for identity in reading.identities)
-    return {identity if chart is None else chart.pk for identity, chart in known}
+    """Whom a reading names: persons by number, and identities that nobody has yet.
+
+    With those whom they share facts or accounts with: they are folded together.
+    """
+    named: set[int | str] = set()
+    for identity in reading.identities:
+        chart = draft.person(identity)
+        named.add(identity if chart is None else chart.pk)
+        for other in () if chart is None else chart.margin.others():
+            beside = draft.person(other)
+            named.add(other if beside is None else beside.pk)
+    return named
 
 
 def _fold_together(draft: Draft, wave: Sequence[Reading]) -> None:
@@ -357,14 +364,16 @@ def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> Iterator[No
     affected = {pk: found for pk, found in affected.items() if found.chart.into is None}
     for found in affected.values():
         yield
-        step.issues += found.issues + doubts(found.chart, mapped.facts)
+        step.issues += doubts(found, mapped.facts)
         stirred = project(recorder, found)
         yield
         coordinate_person(recorder, found.chart, stirred=stirred)
     yield
     said = mapped.facts[0].recorded if mapped.facts else mapped.recorded
     if mapped.directory and said is not None:
-        recorder.directory(mapped.directory, (said.us, entry.envelope.control_id))
+        # The digest tells apart what has the same control id: of two the same one always holds.
+        told = f"{entry.envelope.control_id} {entry.envelope.digest[:8]}"
+        recorder.directory(mapped.directory, (said.us, told))
     if mapped.wanted:
         recorder.directory(tasks(entry.envelope.site, mapped.wanted), (entry.raw.received, ""))
     if any(issue.severity == "error" for issue in step.issues):
@@ -417,7 +426,7 @@ def _unpark(draft: Draft, chart: Chart, settled: set[str]) -> None:
 
 
 def _settle(step: Step) -> Step:
-    step.issues = [issue for issue in step.issues if issue.code not in AWAITED]
+    step.issues = [issue for issue in step.issues if issue.code not in WAITING]
     errors = any(issue.severity == "error" for issue in step.issues)
     step.state = "parked" if errors else "processed"
     return step

@@ -1,6 +1,6 @@
 """The facts of persons, stored ones and those of this draft, read only if asked for."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Sequence
 
 from segue.care.fold import fold_visit
 from segue.care.numbers import resolve_numbers
@@ -72,6 +72,7 @@ class Recall:
         loose: Iterable[str],
         numbers: dict[str, str] | None = None,
         at: tuple[Collection[str], str] | None = None,
+        without: Container[str] = (),
     ) -> VisitState:
         """One visit folded anew.
 
@@ -79,8 +80,11 @@ class Recall:
             key, loose, numbers: see `about`.
             at: identities of the person whose visit it is, and the visit's own, where
                 other persons spoke of it too.
+            without: ids of facts that do not count, see `Parting.astray`.
         """
         facts = self.about(key, loose, numbers)
+        if without:
+            facts = [fact for fact in facts if fact.id not in without]
         if at is not None:
             facts = [at_home(fact, *at) for fact in facts]
         return fold_visit(facts, key)

@@ -19,7 +19,7 @@ from segue.model.changes import Cause, Head, Kind, Write
 from segue.model.deliveries import Delivery
 from segue.model.facts import Fragment
 from segue.model.identity import ResourceKey, stable_id
-from segue.pipeline.charts import Chart
+from segue.pipeline.charts import Chart, Register
 from segue.pipeline.compare import (
     Resource,
     content_of,
@@ -210,7 +210,7 @@ class Recorder:
             if key.type == "Location" and STATUS in fragment.elements:
                 place = {k: v for k, v in fragment.elements.items() if k != STATUS}
                 known = (place, recorded)
-            elif hub.directory.is_news(key, register, offered):
+            elif self._is_news(key, register):
                 known = register
             else:
                 continue
@@ -236,6 +236,13 @@ class Recorder:
             self.registers.append(made)
             offered[key] = known
         hub.stages.end("rows")
+
+    def _is_news(self, key: ResourceKey, register: Register) -> bool:
+        if self.draft.again:
+            # What the entry said before may be what stands.
+            held = self.draft.registers.get(key)
+            return held is None or register[1] > held[1]
+        return self.hub.directory.is_news(key, register, self.draft.registers)
 
     def _add(self, chart: Chart, made: Write) -> Head:
         self.step.writes.append(made)

@@ -3,7 +3,7 @@
 Both give the same; folding anew only has to read the facts again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from segue.care.assemble import person_resources, visit_resources
@@ -32,7 +32,8 @@ from segue.pipeline.compare import Resource, key_of, parse_key
 from segue.pipeline.kin import Affected, place, settle
 from segue.pipeline.recall import Recall, numbers_of
 from segue.pipeline.record import Recorder
-from segue.pipeline.transact import Draft
+from segue.pipeline.shared import share
+from segue.pipeline.transact import Disturbed, Draft
 
 UNPLACED = Issue(
     "error",
@@ -49,17 +50,36 @@ UNKNOWN = Issue(
     "no visit of this number is known, and updates of unknown visits are not taken here",
 )
 
+ASTRAY = Issue(
+    "error",
+    "visit-of-another",
+    "PV1-19",
+    "this visit number is another patient's; what is said of the visit waits for a message "
+    "that merges the two or moves the visit",
+)
+WAITING = frozenset({UNPLACED.code, ASTRAY.code, AWAITS_START})
+"""What a later message may settle."""
 
-def doubts(chart: Chart, facts: Iterable[Fact]) -> list[Issue]:
+
+def doubts(affected: Affected, facts: Iterable[Fact]) -> list[Issue]:
     """What the fold of person and visits has to remark on these facts."""
     ids = {fact.id for fact in facts}
+    chart = affected.chart
     person = chart.person
+    waiting: list[Issue] = []
+    if person.loose and not ids.isdisjoint(person.loose):
+        placed = placements(person)
+        waiting = [UNPLACED for one in person.loose if one in ids and placed[one] is None]
+    if affected.astray:
+        waiting += [
+            ASTRAY for f in facts if f.id in affected.astray and f.identity in chart.identities
+        ]
     found = [one for visit in chart.visits.values() for one in visit.warnings]
     if person.edges:
         found += doubtful(person.edges)
     if person.renamed:
         found += [(NUMBER_CYCLE, fact) for fact in refused(person.renamed)]
-    return [
+    return waiting + [
         Issue("error" if code == AWAITS_START else "warning", code, *DOUBTS[code])
         for code, fact in found
         if fact in ids
@@ -122,8 +142,11 @@ def add_fact(draft: Draft, fact: Fact) -> list[Affected]:
             charts[found.pk] = found
     chart = charts[min(charts)] if charts else draft.create(fact.identity)
     draft.fresh.setdefault(fact.identity, []).append(fact)
-    if parts(fact) or any(one.margin.kin for one in charts.values()):
-        return _with_kin(draft, fact, [chart, *charts.values()])
+    holders: dict[int, Chart] = {}
+    if fact.about_visit and fact.visit is not None:
+        holders = _holders(draft, fact, [chart, *charts.values()])
+    if holders or parts(fact) or any(one.margin.kin for one in charts.values()):
+        return _with_kin(draft, fact, [chart, *charts.values(), *holders.values()])
     merged = len(charts) > 1
     known = chart.revision or chart.person.key
     affected = Affected(chart, chart.person if known else None, whole=merged)
@@ -148,9 +171,31 @@ def add_fact(draft: Draft, fact: Fact) -> list[Affected]:
     chart.person = person
     if person.loose:
         _place(chart, facts, affected)
-        if fact.id in person.loose and placements(person)[fact.id] is None:
-            affected.issues.append(UNPLACED)
     return [affected]
+
+
+def _holders(draft: Draft, fact: Fact, own: Sequence[Chart]) -> dict[int, Chart]:
+    """Others who have the visit of a fact that is new to its own person, by pk.
+
+    Raises:
+        Disturbed: they are being folded just now.
+    """
+    key = fact.visit
+    assert key is not None
+    for chart in own:
+        named = numbers_of(chart.person).get(key, key) if chart.person.renamed else key
+        if named in chart.visits:
+            return {}
+    # A change of its number (A50) may name it by the one that the other one knows.
+    keys = {key, fact.details.get("prior_visit")}
+    found = {
+        one.pk: one
+        for one in draft.strangers(key, "Encounter")
+        if not keys.isdisjoint(one.visits) and all(one.pk != chart.pk for chart in own)
+    }
+    if found and draft.together:
+        raise Disturbed
+    return found
 
 
 def note(known: dict[int, Affected], found: Iterable[Affected]) -> None:
@@ -163,9 +208,6 @@ def note(known: dict[int, Affected], found: Iterable[Affected]) -> None:
 def _with_kin(draft: Draft, fact: Fact, charts: Iterable[Chart]) -> list[Affected]:
     affected = settle(draft, charts, [fact])
     own = next(one for one in affected if fact.identity in one.chart.identities)
-    person = own.chart.person
-    if fact.id in person.loose and placements(person)[fact.id] is None:
-        own.issues.append(UNPLACED)
     return [own, *(one for one in affected if one is not own)]
 
 
@@ -210,6 +252,9 @@ def project(recorder: Recorder, affected: Affected) -> bool:
         for resource in wanted:
             key = key_of(resource)
             sources[key] = patient if key.type == "Patient" else _tellers(person, key)
+        if shared := share(recorder, chart, names, wanted):
+            wanted = [one for one in wanted if key_of(one).reference not in shared]
+            sources |= dict.fromkeys(map(parse_key, shared), _NOBODY)
     visits = dict.fromkeys(chart.visits) if affected.whole else affected.visits
     stirred = stirred or any(
         old is None or not looks_the_same(old, chart.visits[name]) for name, old in visits.items()
@@ -269,6 +314,7 @@ def _notify(recorder: Recorder, affected: Affected, wanted: Iterable[Resource]) 
                 recorder.held[key_of(resource)] = held
 
 
+_NOBODY: frozenset[str] = frozenset()
 _ENDED_IN_NOTHING = frozenset({"cancelled", "entered-in-error"})
 
 

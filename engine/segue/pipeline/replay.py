@@ -4,18 +4,22 @@ What an entry said before is replaced by what it says now, and the persons conce
 are folded anew. Only differences are written and sent; a dry run only shows them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from segue.fhir.canonical import loads
+from segue.model.changes import Write
 from segue.model.identity import ResourceKey
+from segue.model.messages import InboxEntry
 from segue.pipeline.engine import Hub
-from segue.pipeline.process import Reading, fold_readings, read
+from segue.pipeline.process import fold_readings, read
 from segue.pipeline.transact import Draft, transact
 
 CHUNK = 20
 """Entries per commit."""
+DRY = 2_000
+"""Entries whose difference is reckoned together: of more, part by part."""
 
 
 @dataclass(slots=True)
@@ -66,24 +70,32 @@ def replay(
     """Replay journal entries, in the order of their numbers.
 
     Args:
-        hub: the engine.
-        numbers: entry ids; those that the journal does not have are left out.
+        hub: the engine; others may be at work on the same store.
+        numbers: entry ids. Left out are those that the journal does not have, and those
+            that a worker still has to come to: they are not processed *again*.
         dry_run: write nothing.
         advance: told how many entries are done, after each part.
     """
     result = Replayed()
     wanted = sorted(set(numbers))
-    for start in range(0, len(wanted), CHUNK):
-        part = wanted[start : start + CHUNK]
-        readings = read(hub, hub.journal.get_many(part), release=True)
-        _replay(hub, readings, result, dry_run=dry_run)
+    size = DRY if dry_run else CHUNK
+    for start in range(0, len(wanted), size):
+        part = wanted[start : start + size]
+        _replay(hub, _done(hub, hub.journal.get_many(part)), result, dry_run=dry_run)
         if advance is not None:
             advance(len(part))
     return result
 
 
-def _replay(hub: Hub, readings: Sequence[Reading], result: Replayed, *, dry_run: bool) -> None:
+def _done(hub: Hub, entries: Iterable[InboxEntry]) -> list[InboxEntry]:
+    with hub.store.read() as reader:
+        cursors = reader.lane_cursors()
+    return [one for one in entries if one.id <= cursors.get(one.envelope.lane, 0)]
+
+
+def _replay(hub: Hub, entries: Sequence[InboxEntry], result: Replayed, *, dry_run: bool) -> None:
     found = Replayed()
+    readings = read(hub, entries, release=True)
 
     def compute(draft: Draft) -> None:
         nonlocal found
@@ -91,6 +103,8 @@ def _replay(hub: Hub, readings: Sequence[Reading], result: Replayed, *, dry_run:
         fold_readings(draft, readings, replay=True)
         _note(draft, found)
 
+    if not readings:
+        return
     if dry_run:
         with hub.store.read() as reader:
             compute(Draft(hub, reader, hub.now()))
@@ -103,21 +117,52 @@ def _replay(hub: Hub, readings: Sequence[Reading], result: Replayed, *, dry_run:
 
 
 def _note(draft: Draft, found: Replayed) -> None:
-    last: dict[ResourceKey, str | None] = {}
+    """Note what a draft changes: of each resource from what is stored to the last version."""
+    made: dict[ResourceKey, list[Write]] = {}
+    by_step: list[set[ResourceKey]] = []
     for step in draft.steps:
         found.failed += step.state == "failed"
-        writes = [write for write in step.writes if write.key.type != "Provenance"]
-        found.changed += any(write.kind != "directory" for write in writes)
+        writes = [one for one in step.writes if one.key.type != "Provenance"]
+        by_step.append({one.key for one in writes})
         for write in writes:
-            last[write.key] = write.body
-    stored = draft.reader.bodies(last)
-    for key, body in last.items():
+            held = made.setdefault(write.key, [])
+            if write.kind != "directory":
+                held.append(write)
+            elif not held or _order(write) > _order(held[-1]):
+                held[:] = [write]
+    stored = draft.reader.bodies(made)
+    shown: set[ResourceKey] = set()
+    for key, writes in made.items():
+        if writes[-1].kind == "directory" and not _stands(draft, writes[-1]):
+            continue
         before = stored.get(key)
-        old = loads(before.body) if before is not None and before.body is not None else None
-        new = loads(body) if body is not None else None
-        patch = list(operations(old, new))
+        old = before.body if before is not None else None
+        patch = _patch(old, writes[-1].body)
+        if not patch:
+            # There and back again, in versions that will be there.
+            for write in writes:
+                patch += _patch(old, write.body)
+                old = write.body
         if patch:
+            shown.add(key)
             found.differences.append(Difference(key.reference, patch))
+    found.changed = sum(1 for keys in by_step if not shown.isdisjoint(keys))
+
+
+def _stands(draft: Draft, write: Write) -> bool:
+    """Whether what is said of a directory resource stands against what is stored."""
+    stored = draft.reader.register(write.key)
+    return stored is None or _order(write) >= stored[1]
+
+
+def _order(write: Write) -> tuple[int, str]:
+    return write.recorded or (0, "")
+
+
+def _patch(old: str | None, new: str | None) -> list[dict[str, Any]]:
+    return list(
+        operations(None if old is None else loads(old), None if new is None else loads(new))
+    )
 
 
 def operations(old: Any, new: Any, path: str = "") -> Iterator[dict[str, Any]]:

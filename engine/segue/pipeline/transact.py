@@ -19,6 +19,7 @@ from segue.pipeline.charts import (
     Chart,
     Margin,
     Register,
+    both,
     pack_person,
     pack_visit,
     unpack_person,
@@ -62,6 +63,10 @@ class Draft:
         fresh: facts of this draft's own steps, by identity.
         registers: directory resources that the steps offer.
         owners: pk of a resource that is another person's from now on, to that one's.
+        begun: visits and accounts that were new to somebody in this draft.
+        again: its entries were processed before: this is a replay.
+        together: several readings are under way at once: nobody may be folded who is not
+            their own.
         steps: one for each cause, in order.
         unfinished: versions of these steps that are not checked or not indexed yet.
     """
@@ -79,8 +84,28 @@ class Draft:
     steps: list[Step] = field(default_factory=list)
     conditions: list[int] = field(default_factory=list)
     unfinished: Unfinished = field(default_factory=Unfinished)
+    begun: set[str] = field(default_factory=set)
+    together: bool = False
+    again: bool = False
 
     # --- persons -------------------------------------------------------------------------
+
+    def strangers(self, name: str, kind: str) -> list[Chart]:
+        """Those who may have a visit or an account that is new to somebody.
+
+        In the store it shows when it is to be written a second time (`contested`), in
+        this draft when it is new a second time.
+
+        Args:
+            name: by which `begun` keeps it. kind: type of its resource.
+        """
+        owners = {head.owner for one, head in self.contested.items() if one.type == kind}
+        if owners:
+            self.load(pks=[owner for owner in owners if owner is not None])
+        elif name not in self.begun:
+            self.begun.add(name)
+            return []
+        return [chart for chart in self.charts.values() if chart.into is None]
 
     def load(self, identities: Collection[str] = (), pks: Collection[int] = ()) -> None:
         """Fetch the persons behind identities and pks, with all that is theirs."""
@@ -185,6 +210,7 @@ class Draft:
             (*kept.absorbed, goes.pk, *lost.absorbed),
             ended=(*kept.ended, *lost.ended),
             renewed=kept.renewed | lost.renewed,
+            shared=both(kept.shared, lost.shared),
         )
         self.empty(goes, stays.pk)
         stays.sight = stays.episodes = None
@@ -230,8 +256,11 @@ class Draft:
                 charts[chart.pk] = chart.copy()
                 for other in chart.identities:
                     people[other] = chart.pk
-                for other in chart.margin.kin:
-                    people.setdefault(other, self.people.get(other))
+                for other in chart.margin.others():
+                    known = people.setdefault(other, self.people.get(other))
+                    if known is not None:
+                        beside = self.chart(known)
+                        charts.setdefault(beside.pk, beside.copy())
         before = len(self.charts)
         steps = len(self.steps)
         fresh = {identity: len(self.fresh.get(identity, ())) for identity in people}
@@ -263,7 +292,11 @@ class Draft:
     def commit(self, moves: Sequence[CursorMove] = ()) -> Commit:
         """All of it, as the store takes it."""
         commit = Commit(
-            steps=self.steps, moves=list(moves), conditions=self.conditions, owners=self.owners
+            steps=self.steps,
+            moves=list(moves),
+            conditions=self.conditions,
+            owners=self.owners,
+            again=self.again,
         )
         for pk in sorted(self.charts):
             chart = self.charts[pk]

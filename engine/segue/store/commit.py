@@ -258,7 +258,8 @@ def _write_registers(
             plan.terms.add(pk, write.terms)
             number = 1
         else:
-            if _order(write) <= (recorded or 0, control_id or ""):
+            held = (recorded or 0, control_id or "")
+            if _order(write) < held or (_order(write) == held and not plan.commit.again):
                 continue
             if content == write.content:
                 session.update(

@@ -128,6 +128,8 @@ class Commit:
         conditions: hashes of normalised `If-None-Exist` queries to hold a lock on.
         owners: pk of a resource that becomes another person's without a new version, to
             the person's pk.
+        again: of a replay: what a directory resource says anew under the same order key
+            replaces what was said.
     """
 
     persons: list[PersonWrite] = field(default_factory=list)
@@ -139,6 +141,7 @@ class Commit:
     timers: dict[int, int | None] = field(default_factory=dict)
     conditions: list[int] = field(default_factory=list)
     owners: dict[int, int] = field(default_factory=dict)
+    again: bool = False
 
 
 @dataclass(slots=True)

@@ -175,6 +175,13 @@ def test_the_history_shows_what_was_corrected_and_when() -> None:
     assert "place CCU → ICU" in told[-1].changed
 
 
+def test_what_repeats_a_place_that_was_corrected_meanwhile_is_an_echo_of_it() -> None:
+    told = [ADMIT, WRONG, corrected()]
+    echo = fact("A08", t("07-06 23:00"), t("07-07 11:00"), at="CCU", control="11")
+    assert extend_visit(fold_visit(told), echo) is None, "it must be folded with the others"
+    assert places(fold_visit([*told, echo])) == places(fold_visit(told))
+
+
 @law
 def test_a_corrected_movement_leaves_what_a_right_one_would_have(seed: int) -> None:
     """Whatever else happened, and whatever repeated the wrong place meanwhile."""
