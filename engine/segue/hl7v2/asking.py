@@ -7,6 +7,7 @@ Source: HL7 v2.5.1 sections 2.9.2 and 2.9.3, table 0155.
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from segue.hl7v2.ack import ANSWERS, wants
@@ -80,10 +81,12 @@ def asking(body: bytes, asks: str = "as-sent") -> Asking:
     return Asking(body, control_id, bool(application) and wants(application, success=True))
 
 
+@lru_cache(maxsize=64)
 def _condition(field: bytes) -> str:
     return field.decode("latin-1").strip().upper()
 
 
+@lru_cache(maxsize=64)
 def _answered(accept: str, application: str) -> bool:
     """Whether success has any answer; an empty one of the two means NE."""
     return any(wants(one or "NE", success=True) for one in (accept, application))

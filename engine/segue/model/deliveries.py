@@ -1,7 +1,7 @@
 """What is to be sent, and the verdict of trying."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Form = Literal["fhir", "adt", "careplan", "alert", "ack"]
 """`fhir`: a resource version; `adt`: the message forwarded; `careplan`: MDM^T02; `alert`:
@@ -14,8 +14,7 @@ OF_ENTRIES = frozenset({"adt", "ack"})
 Category = Literal["unreachable", "timeout", "refused", "unauthorised", "conflict", "protocol"]
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A resource version (or message) that one destination must get.
 
     Attributes:
@@ -42,8 +41,7 @@ class Delivery:
     notice: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class QueuedDelivery:
+class QueuedDelivery(NamedTuple):
     """A delivery in the outbox: what a sender leases and settles.
 
     Attributes:
@@ -59,8 +57,7 @@ class QueuedDelivery:
     attempts: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """The peer's acceptance.
 
     Attributes:
@@ -74,8 +71,7 @@ class Receipt:
     message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """Delivered."""
 
     receipt: Receipt

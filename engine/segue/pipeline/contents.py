@@ -16,7 +16,6 @@ from segue.fhir.canonical import dumps, loads
 from segue.hl7v2.times import dtm
 from segue.model.deliveries import OF_ENTRIES, QueuedDelivery
 from segue.model.identity import ResourceKey
-from segue.model.messages import InboxEntry
 from segue.pipeline.answers import reply
 from segue.pipeline.notices import event_of, named_by, notice
 from segue.pipeline.render import care_plan_message
@@ -59,12 +58,10 @@ class Contents:
         """
         bodies: list[str | bytes] = [""] * len(deliveries)
         texts: dict[_Version, str] = {}
-        messages: dict[int, InboxEntry] = {}
         wanted = {_version(one) for one in deliveries if one.delivery.form not in OF_ENTRIES}
         wanted |= {_before(one) for one in deliveries if one.delivery.form == "alert"}
-        entries = {int(d.what) for one in deliveries if (d := one.delivery).form in OF_ENTRIES}
-        if entries:
-            messages = {entry.id: entry for entry in self._journal.get_many(sorted(entries))}
+        forwarded = {int(one.delivery.what) for one in deliveries if one.delivery.form == "adt"}
+        messages = self._journal.bodies(sorted(forwarded))
         if wanted:
             with self._store.read() as reader:
                 texts = reader.texts(wanted)
@@ -79,12 +76,13 @@ class Contents:
             if form == "fhir":
                 bodies[place] = noticed(texts[_version(one)], one.delivery.notice)
             elif form == "adt":
-                bodies[place] = messages[int(one.delivery.what)].raw.body
+                bodies[place] = messages[int(one.delivery.what)]
             elif form == "ack":
-                bodies[place] = self._reply(messages[int(one.delivery.what)], one)
+                bodies[place] = self._reply(one)
         return bodies
 
-    def _reply(self, entry: InboxEntry, queued: QueuedDelivery) -> bytes:
+    def _reply(self, queued: QueuedDelivery) -> bytes:
+        entry = self._journal.get_many([int(queued.delivery.what)])[0]
         with self._store.read() as reader:
             issues = reader.issues_of([entry.id]).get(entry.id, [])
         return reply(entry, issues, control_id=message_id(queued), now=dtm(queued.created))

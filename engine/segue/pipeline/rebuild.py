@@ -418,18 +418,18 @@ def _queue(hub: Hub, waiting: Sequence[Delivery]) -> int:
         said = {str(row.entry): row.identity for row in draft.reader.facts_of_entries(entries)}
         draft.load(said.values())
         for one in dict.fromkeys(
-            replace(one, version=0, cause="rebuild", after=()) for one in waiting
+            one._replace(version=0, cause="rebuild", after=()) for one in waiting
         ):
             if one.form == "ack":
                 queued.append(one)
                 continue
             if one.form == "adt":
                 chart = draft.person(said.get(one.what, ""))
-                queued.append(replace(one, lane=chart.pk if chart else one.lane))
+                queued.append(one._replace(lane=chart.pk if chart else one.lane))
                 continue
             head = heads.get(parse_key(one.what))
             if head is not None and not head.deleted and head.owner is not None:
-                queued.append(replace(one, lane=head.owner, version=head.version))
+                queued.append(one._replace(lane=head.owner, version=head.version))
         if queued:
             draft.steps.append(Step(Cause("steward", "rebuild"), deliveries=queued[:]))
 

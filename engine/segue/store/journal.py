@@ -154,6 +154,15 @@ class Journal:
         with self._database.read() as session:
             return self._fetch(session, entries)
 
+    def bodies(self, entries: Sequence[int]) -> dict[int, bytes]:
+        """The bytes of those of the entries that there are."""
+        if not entries:
+            return {}
+        with self._database.read() as session:
+            where, params = session.among(("id",), [(number,) for number in entries])
+            rows = session.rows(f"SELECT id, size, raw FROM entry WHERE {where}", params)
+        return {number: _body(size, raw) for number, size, raw in rows}
+
     def _fetch(self, session: Session, numbers: Sequence[int]) -> list[InboxEntry]:
         if not numbers:
             return []
@@ -278,10 +287,13 @@ def _packed(entry: NewEntry) -> tuple[bytes, bytes]:
 def _entry(row: Row) -> InboxEntry:
     (number, received, lane, feed, site, sender, control_id, event) = row[:8]
     (digest, quarantined, reused, ack_code, size, raw, ack) = row[8:]
-    body = raw if not raw or len(raw) == size else zlib.decompress(raw)
     envelope = Envelope(sender, control_id, event, digest.hex(), site, lane, quarantined)
-    raw_message = RawMessage(body, feed, received)
+    raw_message = RawMessage(_body(size, raw), feed, received)
     return InboxEntry(number, raw_message, envelope, ack, ack_code, bool(reused))
+
+
+def _body(size: int, raw: bytes) -> bytes:
+    return raw if not raw or len(raw) == size else zlib.decompress(raw)
 
 
 def _conditions(asked: EntryFilter) -> tuple[list[str], list[Any]]:
