@@ -14,7 +14,7 @@ from segue.pipeline.deliver import Sender
 from segue.pipeline.partitions import POLL_SECONDS
 from segue.store.wake import Bell
 
-GATHER_SECONDS = 0.05
+GATHER_SECONDS = 0.1
 """How long a ring is answered no more after one was; the first one is at once."""
 
 T = TypeVar("T")
