@@ -43,5 +43,10 @@ class Recent(Generic[K, V]):
             self._older, self._newer = self._newer, {}
         self._newer[key] = value
 
+    def forget(self, key: K) -> None:
+        """Know it no more."""
+        self._newer.pop(key, None)
+        self._older.pop(key, None)
+
     def __len__(self) -> int:
         return len(self._newer) + len(self._older)

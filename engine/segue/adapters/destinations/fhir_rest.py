@@ -10,24 +10,22 @@ by lane.
 How references are made to resolve at the peer: `projection`.
 """
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import msgspec
 
 from segue.adapters.destinations import projection
 from segue.adapters.destinations.fhir_line import Answer, FhirLine, Transport, json_of, verdict
 from segue.fhir.canonical import dumps, loads
+from segue.mapping.memo import Recent
 from segue.model.deliveries import Outcome, Parcel, Refused, RetryLater, Sent
 from segue.model.instants import Clock
 
 MERGES = 5
 """How often a 412 is answered by re-reading and merging."""
-
-T = TypeVar("T")
 
 Identify = Callable[[Sequence[str]], Awaitable[Mapping[str, Sequence[Mapping[str, Any]]]]]
 """References to the identifiers of the stored resources they name, those that exist."""
@@ -93,8 +91,8 @@ class FhirRest:
         self._line = FhirLine(
             config.url, config.headers, config.timeout, config.connections, transport
         )
-        self._etags: _Recent[str | None] = _Recent(50_000)
-        self._stands: _Recent[str] = _Recent(70_000)
+        self._etags: Recent[str, str] = Recent(50_000)
+        self._stands: Recent[str, str] = Recent(70_000)
 
     @property
     def name(self) -> str:
@@ -174,8 +172,10 @@ class FhirRest:
         said: dict[str, str] = {}
         unknown: dict[str, str] = {}
         for reference in references:
-            target = projection.relative(reference)
-            if not target:
+            # Nearly all are relative, and of no particular version.
+            if reference not in urls and (stands := self._stands.get(reference)) is not None:
+                said[reference] = stands
+            elif not (target := projection.relative(reference)):
                 said[reference] = projection.unchanged(reference)
             elif target in urls:
                 said[reference] = projection.literal(urls[target])
@@ -245,34 +245,14 @@ class FhirRest:
                 self._forget(name)
             elif literal:
                 self._stands.put(name, projection.literal(literal))
-                self._etags.put(name, answer.etag)
+                if answer.etag:
+                    self._etags.put(name, answer.etag)
+                else:
+                    self._etags.forget(name)
 
     def _forget(self, name: str) -> None:
         self._stands.forget(name)
         self._etags.forget(name)
-
-
-class _Recent(Generic[T]):
-    """The most recently used entries of a mapping."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._items: OrderedDict[str, T] = OrderedDict()
-
-    def get(self, key: str) -> T | None:
-        found = self._items.get(key)
-        if found is not None:
-            self._items.move_to_end(key)
-        return found
-
-    def put(self, key: str, value: T) -> None:
-        self._items[key] = value
-        self._items.move_to_end(key)
-        if len(self._items) > self._limit:
-            self._items.popitem(last=False)
-
-    def forget(self, key: str) -> None:
-        self._items.pop(key, None)
 
 
 def _answers(content: bytes) -> list[_Response]:
