@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import structlog
 
+from segue.care.parting import account_of
 from segue.hl7v2.ack import ANSWERS, conditions, wants
 from segue.hl7v2.errors import Hl7Error
 from segue.hl7v2.message import Message
@@ -44,6 +45,7 @@ from segue.pipeline.refold import (
     project,
     refold,
 )
+from segue.pipeline.shared import foresee, holders
 from segue.pipeline.transact import Disturbed, Draft, transact
 from segue.pipeline.wanted import tasks
 from segue.store.records import Committed, CursorMove, FactRow, RevisionConflict, Step
@@ -247,6 +249,7 @@ def fold_readings(draft: Draft, readings: Sequence[Reading], *, replay: bool = F
     draft.load({identity for reading in readings for identity in reading.identities})
     draft.hub.stages.end("load")
     draft.again = replay
+    foresee(draft, [fact for one in readings if one.mapped for fact in one.mapped.facts])
     if draft.unfinished.patient and not replay:
         draft.together = True
         for wave in _waves(draft, readings):
@@ -309,6 +312,10 @@ def _people(draft: Draft, reading: Reading) -> set[int | str]:
         for other in () if chart is None else chart.margin.others():
             beside = draft.person(other)
             named.add(other if beside is None else beside.pk)
+    for fact in reading.mapped.facts if reading.mapped else ():
+        if (account := account_of(fact)) is not None:
+            named.add(account)
+            named |= holders(draft, account, fact.identity)
     return named
 
 

@@ -11,11 +11,13 @@ from dataclasses import replace
 from msgspec.structs import replace as with_changes
 
 from segue.care.assemble import shared_account
+from segue.care.parting import account_of
+from segue.model.facts import Fact
 from segue.model.identity import ResourceKey
 from segue.pipeline.charts import Chart
 from segue.pipeline.compare import Resource, parse_key
 from segue.pipeline.record import Recorder
-from segue.pipeline.transact import Disturbed, Draft
+from segue.pipeline.transact import Draft
 
 ACCOUNT = "Account/"
 
@@ -48,6 +50,32 @@ def share(
     return found
 
 
+def foresee(draft: Draft, facts: Iterable[Fact]) -> None:
+    """Look up who has the Accounts that are new to those who name them now.
+
+    A commit would find it out, but the whole batch would have to be computed again.
+    """
+    new = set()
+    for fact in facts:
+        if (account := account_of(fact)) is not None:
+            key, chart = ResourceKey("Account", account), draft.person(fact.identity)
+            if chart is None or (key not in chart.heads and not chart.margin.shared):
+                new.add(key)
+    draft.contested |= draft.reader.heads(new - draft.contested.keys())
+
+
+def holders(draft: Draft, account: str, identity: str) -> set[int]:
+    """Who else has an Account, as far as it was new to this one, by pk."""
+    key, chart = ResourceKey("Account", account), draft.person(identity)
+    if chart is not None and key in chart.heads:
+        return set()
+    head = draft.contested.get(key)
+    found = {head.owner} if head is not None and head.owner is not None else set()
+    if key.reference in draft.begun:
+        found |= {one.pk for one in draft.charts.values() if key in one.heads}
+    return found
+
+
 def _others(draft: Draft, chart: Chart, name: str) -> list[Chart]:
     """Others who name an Account; nobody where this person is alone with it."""
     key = parse_key(name)
@@ -62,9 +90,6 @@ def _others(draft: Draft, chart: Chart, name: str) -> list[Chart]:
         also = {one for other in found for one in other.margin.shared.get(name, ())}
         draft.load(also)
         found += [one for identity in also if (one := draft.person(identity)) is not None]
-        if draft.together and any(one.pk != chart.pk for one in found):
-            # They may be under way themselves.
-            raise Disturbed
     others = {one.pk: one for one in found if one.pk != chart.pk}
     return [others[pk] for pk in sorted(others)]
 
