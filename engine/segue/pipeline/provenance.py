@@ -6,10 +6,16 @@ here word for word, so that nothing that was sent is lost.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from hashlib import blake2b
 
 import msgspec
 
-from segue.model.changes import Cause, Write
+from segue.fhir.canonical import loads
+from segue.fhir.search.hashes import parameter_salt, value_hash
+from segue.fhir.search.parameters import installed
+from segue.fhir.search.values import terms
+from segue.model.changes import Cause, SearchTerms, Write
 from segue.model.instants import rfc3339
 
 ENTRY = "urn:segue:journal-entry"
@@ -62,6 +68,7 @@ _ACTIVITY = {
 def provenance_text(
     id_: str,
     cause: Cause,
+    targets: Sequence[str],
     writes: Sequence[Write],
     now: int,
     *,
@@ -71,7 +78,7 @@ def provenance_text(
     unmapped: Mapping[str, str] | None = None,
     history: bool = False,
 ) -> str:
-    """The canonical JSON of `provenance`, which takes the same arguments.
+    """The canonical JSON of `provenance`, which takes the same arguments but `targets`.
 
     Its shape is always the same and every message makes one; so the text is put together
     at once, names sorted, and only what comes from outside is quoted.
@@ -100,11 +107,45 @@ def provenance_text(
         parts.append(f'"occurredDateTime":"{occurred}",')
     if mapping:
         parts.append(f'"policy":[{_quote(f"urn:segue:mapping:{mapping}")}],')
-    targets = ",".join(
-        [f'{{"reference":"{w.key.type}/{w.key.id}/_history/{w.version}"}}' for w in writes]
+    versions = '"},{"reference":"'.join(
+        [f"{target}/_history/{w.version}" for target, w in zip(targets, writes, strict=True)]
     )
-    parts.append(f'"recorded":"{rfc3339(now)}","resourceType":"Provenance","target":[{targets}]}}')
+    parts.append(
+        f'"recorded":"{_recorded(now)}","resourceType":"Provenance",'
+        f'"target":[{{"reference":"{versions}"}}]}}'
+    )
     return "".join(parts)
+
+
+# All of a batch is recorded at one instant.
+_recorded = lru_cache(maxsize=4)(rfc3339)
+
+
+def provenance_id(first: Write, now: int) -> str:
+    """Id of the Provenance of a step: its time, and the first version that it wrote.
+
+    A version is written once, so no other step has that id. What is written together is
+    found together: without its time, an id would stand on a page of the index of its own.
+    """
+    version = f"{first.key.type}/{first.key.id}/{first.version}"
+    return f"{now // 1000:012x}{blake2b(version.encode(), digest_size=10).hexdigest()}"
+
+
+def provenance_terms(targets: Sequence[str], body: str) -> SearchTerms:
+    """The index rows of such a Provenance: `terms` of it.
+
+    Args:
+        targets: `Type/id` of each target.
+        body: of the Provenance, where a site's own parameters need more of it.
+    """
+    if any(one.type == "Provenance" for one in installed()):
+        return terms(loads(body))
+    tokens = {value_hash(target) ^ _TARGET for target in targets}
+    tokens |= {value_hash(target) ^ _PATIENT for target in targets if target[:8] == "Patient/"}
+    return SearchTerms(tuple(sorted(tokens)))
+
+
+_TARGET, _PATIENT = (parameter_salt("Provenance", code) for code in ("target", "patient"))
 
 
 def _entity_text(system: str, value: str) -> str:

@@ -18,7 +18,7 @@ from segue.fhir.references import rewrite
 from segue.model.changes import Cause, Head, Kind, Write
 from segue.model.deliveries import Delivery
 from segue.model.facts import Fragment
-from segue.model.identity import ResourceKey, stable_id
+from segue.model.identity import ResourceKey
 from segue.pipeline.charts import Chart, Register
 from segue.pipeline.compare import (
     Resource,
@@ -32,7 +32,12 @@ from segue.pipeline.compare import (
 from segue.pipeline.engine import Hub
 from segue.pipeline.fan_out import Change, Plan, fan_out
 from segue.pipeline.places import STATUS, put_together
-from segue.pipeline.provenance import provenance, provenance_text
+from segue.pipeline.provenance import (
+    provenance,
+    provenance_id,
+    provenance_terms,
+    provenance_text,
+)
 from segue.pipeline.transact import Draft, transact
 from segue.store.records import Step
 
@@ -290,19 +295,16 @@ class Recorder:
     ) -> None:
         """Add the Provenance of what the step writes."""
         draft, cause = self.draft, self.cause
-        # What is written together is found together: a random id would stand on a page of
-        # the index of its own.
-        unique = stable_id("Provenance", cause.kind, cause.ref, self.hub.new_id())
-        id_ = f"{draft.now // 1000:012x}{unique[:20]}"
+        id_ = provenance_id(writes[0], draft.now)
         key = ResourceKey("Provenance", id_)
         if check:
             made = provenance(id_, cause, writes, draft.now, **told)
             draft.unfinished.check(self.hub.gate, made, key)
-        body = provenance_text(id_, cause, writes, draft.now, **told)
-        targets = [{"reference": one.key.reference} for one in writes]
-        indexed = {"resourceType": "Provenance", "target": targets}
-        signed = write(indexed, key, hash_of(body), None, draft.new_pk, body=body)
-        draft.unfinished.index(signed, None, indexed)
+        targets = [f"{one.key.type}/{one.key.id}" for one in writes]
+        body = provenance_text(id_, cause, targets, writes, draft.now, **told)
+        digest = hash_of(body)
+        found = provenance_terms(targets, body)
+        signed = Write(key, draft.new_pk(), 1, "fold", body, digest, digest, found, None)
         self.step.writes.append(signed)
 
     def _deliveries(self, forward: Chart | None, protected: frozenset[str]) -> list[Delivery]:

@@ -4,11 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segue.fhir.canonical import canonical_json
+from segue.fhir.canonical import canonical_json, loads
 from segue.fhir.search.values import terms
 from segue.model.changes import Cause, SearchTerms, Write
 from segue.model.identity import ResourceKey
-from segue.pipeline.provenance import provenance, provenance_text
+from segue.pipeline.provenance import (
+    provenance,
+    provenance_id,
+    provenance_terms,
+    provenance_text,
+)
 from tests.support.hub import gate
 
 WRITE = Write(ResourceKey("Encounter", "e1"), 7, 3, "fold", "{}", b"c", b"g", SearchTerms(), None)
@@ -60,7 +65,9 @@ def test_its_text_is_the_canonical_one(kind, ref, source, control_id, occurred, 
         "unmapped": unmapped,
     }
     made = provenance("p1", cause, [WRITE, WRITE], 1, **told)
-    assert provenance_text("p1", cause, [WRITE, WRITE], 1, **told) == canonical_json(made)
+    targets = [WRITE.key.reference] * 2
+    text = provenance_text("p1", cause, targets, [WRITE, WRITE], 1, **told)
+    assert text == canonical_json(made)
 
 
 @pytest.mark.parametrize("source", ["hospa", ""])
@@ -78,7 +85,20 @@ def test_one_for_a_message_is_valid_by_the_way_it_is_made(source: str) -> None:
     assert gate().issues(made) == []
 
 
-def test_its_targets_alone_make_its_index_rows() -> None:
-    made = provenance("p1", Cause("entry", "42", "hospa"), [WRITE], 1_500_000, mapping="abc")
-    target = {"resourceType": "Provenance", "target": [{"reference": WRITE.key.reference}]}
-    assert terms(made) == terms(target) != SearchTerms()
+def test_its_index_rows_are_those_of_its_text() -> None:
+    patient = Write(
+        ResourceKey("Patient", "p1"), 8, 1, "fold", "{}", b"c", b"g", SearchTerms(), None
+    )
+    writes = [WRITE, patient, WRITE]
+    targets = [one.key.reference for one in writes]
+    body = provenance_text("v1", Cause("entry", "42", "hospa"), targets, writes, 1_500_000)
+    found = provenance_terms(targets, body)
+    assert found == terms(loads(body))
+    assert len(found.tokens) == 3  # two targets, one of them the patient
+
+
+def test_two_versions_of_a_resource_have_a_provenance_each() -> None:
+    again = Write(WRITE.key, 7, 4, "fold", "{}", b"c", b"g", SearchTerms(), None)
+    first, second = (provenance_id(one, 1_500_000) for one in (WRITE, again))
+    assert first != second
+    assert first[:12] == second[:12] == "0000000005dc"
