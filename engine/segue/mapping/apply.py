@@ -51,6 +51,8 @@ STATED = (
     ("reason", "EVN", 4),
 )
 """What a message says of its own making, and where."""
+
+_MILLISECONDS = (1 << 48) - 1
 _operator = practitioner(Tools())
 
 
@@ -126,9 +128,7 @@ def apply(
             continue
         walk(plan, run, fact, segments, unmapped, known=known, trace=mapped.trace)
         _prior(mapping, event, run.segments.get("MRG"), run, fact)
-        fact.id = hashlib.blake2b(
-            f"{sender}\x1f{control_id}\x1f{digest}\x1f{ordinal}".encode(), digest_size=16
-        ).hexdigest()
+        fact.id = _fact_id(fact.recorded.us, f"{sender}\x1f{control_id}\x1f{digest}\x1f{ordinal}")
         fact.control_id, fact.digest, fact.received = control_id, digest, context.received
         fact.history, fact.mapping = context.history, mapping.digest
         fact.details, fact.rules = run.details, run.fired
@@ -143,6 +143,17 @@ def apply(
     mapped.issues, mapped.wanted = run.issues, run.wanted
     mapped.verbatim = unmapped
     return mapped
+
+
+def _fact_id(recorded: int, told: str) -> str:
+    """An id that begins with the time, so that an index of facts grows at its end.
+
+    Args:
+        recorded: µs.
+        told: which message it is, and which of its facts.
+    """
+    digits = hashlib.blake2b(told.encode(), digest_size=10).hexdigest()
+    return f"{recorded // 1000 & _MILLISECONDS:012x}{digits}"
 
 
 def _texts(kind: str, body: list[Segment]) -> list[Segment]:

@@ -98,10 +98,8 @@ def provenance_text(
         )
     kept = _kept(unmapped)
     if kept:
-        extensions = ",".join(
-            [f'{{"url":"{UNMAPPED}","valueString":{_quote(field)}}}' for field in kept]
-        )
-        parts.append(f'"extension":[{extensions}],')
+        extensions = [{"url": UNMAPPED, "valueString": field} for field in kept]
+        parts.append(f'"extension":{_encode(extensions).decode()},')
     parts.append(f'"id":"{id_}",')
     if occurred:
         parts.append(f'"occurredDateTime":"{occurred}",')

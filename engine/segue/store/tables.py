@@ -170,7 +170,12 @@ resource = Table(
 )
 Index("resource_id", resource.c.id, resource.c.type, unique=True)
 Index("resource_type", resource.c.type, resource.c.pk)
-Index("resource_owner", resource.c.owner, postgresql_where=text("owner IS NOT NULL"))
+Index(
+    "resource_owner",
+    resource.c.owner,
+    sqlite_where=text("owner IS NOT NULL"),
+    postgresql_where=text("owner IS NOT NULL"),
+)
 
 version = Table(
     "version",

@@ -160,7 +160,7 @@ CREATE TABLE resource (
 
 CREATE UNIQUE INDEX resource_id ON resource (id, type);
 
-CREATE INDEX resource_owner ON resource (owner);
+CREATE INDEX resource_owner ON resource (owner) WHERE owner IS NOT NULL;
 
 CREATE INDEX resource_type ON resource (type, pk);
 

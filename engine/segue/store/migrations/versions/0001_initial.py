@@ -277,6 +277,7 @@ def _store() -> None:
         "resource",
         ["owner"],
         unique=False,
+        sqlite_where=sa.text("owner IS NOT NULL"),
         postgresql_where=sa.text("owner IS NOT NULL"),
     )
     op.create_index("resource_type", "resource", ["type", "pk"], unique=False)
