@@ -16,7 +16,6 @@ LATER = {
     "gather-history": "PD-00 core coordination",
     "confirm-team": "PD-00 core coordination",
     "verify-coverage": "PD-00 core coordination",
-    "schedule-visit": "PD-00 core coordination",
     "educate": "PD-00 core coordination",
     "teach-back": "PD-00 core coordination",
     "revise-plan": "PD-00 core coordination",

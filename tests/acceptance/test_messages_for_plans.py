@@ -44,7 +44,7 @@ def arrived(told: Cast) -> dict[str, Any]:
 
 
 def test_a_booking_over_mllp_schedules_the_visit_and_does_not_make_it_happen(told: Cast) -> None:
-    assert status(told, "visit") == "requested"
+    assert status(told, "visit") == status(told, "schedule-visit") == "requested"
     assert told.hl7(booking("S12", "20260710151000"), "PCPB") == "AA"
     (appointment,) = told.find("Appointment")
     assert appointment["status"] == "booked"
@@ -52,6 +52,23 @@ def test_a_booking_over_mllp_schedules_the_visit_and_does_not_make_it_happen(tol
     assert task["status"] == "in-progress"
     assert task["businessStatus"]["coding"][0]["code"] == "5.1.1"
     assert "output" not in task
+    (scheduled,) = tasks_of(told, code="schedule-visit")
+    assert scheduled["status"] == "completed"
+    (evidence,) = scheduled["output"]
+    assert evidence["valueReference"] == {"reference": f"Appointment/{appointment['id']}"}
+
+
+def test_an_appointment_that_nobody_kept_asks_for_another(told: Cast) -> None:
+    (first,) = tasks_of(told, code="schedule-visit")
+    told.engine.advance("2026-07-16T12:00:00-04:00")
+    assert told.hl7(booking("S26", "20260716113000"), "PCPB") == "AA"
+    assert told.find("Appointment")[0]["status"] == "noshow"
+    (visit,) = tasks_of(told, code="visit")
+    assert visit["status"] == "in-progress"
+    assert visit["businessStatus"]["coding"][0]["code"] == "5.1.2"
+    tasks = {task["id"]: task["status"] for task in tasks_of(told, code="schedule-visit")}
+    assert tasks.pop(first["id"]) == "completed", "what has ended stays so"
+    assert list(tasks.values()) == ["requested"], "another one asks again"
 
 
 def test_a_summary_over_mllp_closes_only_when_claimed_complete_and_filed(told: Cast) -> None:

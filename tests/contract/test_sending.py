@@ -166,6 +166,8 @@ def codes(code: str, error: str, outcome: str) -> Row:
     return Row(name, message(), [answer(code, error)], outcome)
 
 
+ERRORS = message("M1", "AL", "ER")
+
 ROWS = [
     codes("AA", "", "sent AA"),
     codes("CA", "", "sent CA"),
@@ -201,14 +203,17 @@ ROWS = [
     Row("both, CR", BOTH, [CR], "dead CR"),
     Row("both, closed between", BOTH, [CA, None], CLOSED),
     Row("both, another's AA between", BOTH, [CA, answer("AA", control_id="X"), AA], "sent AA"),
-    Row("application only on errors", message("M1", "AL", "ER"), [CA], "sent CA"),
+    Row("application only on errors, CA alone", ERRORS, [CA], UNSURE),
+    Row("application only on errors, CA and AA", ERRORS, [CA, AA], "sent AA"),
+    Row("application only on errors, AE", ERRORS, [CA, answer("AE", "103")], "dead AE 103"),
+    Row("application only on errors, CA is enough", ERRORS, [CA], "sent CA", "accept"),
     Row("application only on success", message("M1", "AL", "SU"), [CA, AA], "sent AA"),
     Row("the message asks, we do not", BOTH, [AA], "sent AA", "original"),
     Row("the message asks for more than we", BOTH, [CA], "sent CA", "accept"),
     Row("we ask for more than the message", message(), [CA], UNSURE, "application"),
     Row("we ask for both", message(), [CA, AA], "sent AA", "application"),
     Row("nobody is to answer", message("M1", "NE", "NE"), [CA], "sent CA"),
-    Row("answers only on errors", message("M1", "ER", "ER"), [CA], "sent CA"),
+    Row("answers only on errors", message("M1", "ER", "ER"), [AA], "sent AA"),
     Row("no answer", message(), [], SILENT),
     Row("closed before the answer", message(), [None], CLOSED),
     Row("closed within the answer", message(), [AA[:-30], None], CLOSED),
@@ -265,7 +270,9 @@ def test_what_an_answer_means(row: Row) -> None:
         ("as-sent", BOTH, BOTH),
         ("as-sent", message("M1", "NE", "NE"), message("M1", "AL", "NE")),
         ("as-sent", message("M1", "ER"), message("M1", "AL")),
-        ("as-sent", message("M1", "SU", "ER"), message("M1", "SU", "ER")),
+        ("as-sent", message("M1", "SU", "ER"), message("M1", "SU", "AL")),
+        ("as-sent", message("M1", "SU", "SU"), message("M1", "SU", "SU")),
+        ("as-sent", ERRORS, BOTH),
         ("original", BOTH, message()),
         ("original", message(), message()),
         ("accept", message(), message("M1", "AL", "NE")),

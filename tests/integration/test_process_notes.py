@@ -6,6 +6,7 @@ from pathlib import Path
 from segue.pipeline.deliver import ReceiptNote
 from segue.pipeline.receipts import record_receipts
 from segue.pipeline.routes import Route
+from tests.stories.messages import adt
 from tests.stories.reading import code_of
 from tests.stories.s11 import messages
 from tests.support.hub import Bench, TestClock, hub
@@ -47,6 +48,73 @@ def test_a_booking_by_the_practice_is_seen_and_a_missed_visit_stays_open(tmp_pat
         visit = task(bench, "visit")
         assert visit["businessStatus"]["coding"][0]["code"] == "5.1.2"
         assert visit["status"] not in ("completed", "failed")
+
+
+def scheduling(bench: Bench) -> list[str]:
+    """Statuses of the Tasks that ask for an appointment, in the order of their making."""
+    made = [one for one in bench.resources("Task") if code_of(one) == "schedule-visit"]
+    made.sort(key=lambda one: "renewed" in str(one.get("meta")))
+    return [one["status"] for one in made]
+
+
+def test_a_booking_closes_the_scheduling_and_its_loss_asks_again(tmp_path: Path) -> None:
+    clock = TestClock.at("2026-07-13T09:10:00-04:00")
+    with hub(tmp_path, clock, ROUTES) as bench:
+        bench.process(*STAY.values())
+        assert scheduling(bench) == ["requested"]
+        bench.process(booking("S12", "20260713090200"), site="pcpb")
+        scheduled = task(bench, "schedule-visit")
+        (appointment,) = bench.resources("Appointment")
+        assert scheduled["status"] == "completed"
+        assert [one["valueReference"]["reference"] for one in scheduled["output"]] == [
+            f"Appointment/{appointment['id']}"
+        ]
+        assert scheduled["executionPeriod"]["start"] == "2026-07-13T13:02:00.000Z"
+        # Moved or changed, it is still booked.
+        for event, at in (("S13", "20260713100000"), ("S14", "20260713110000")):
+            bench.process(booking(event, at, when="20260717093000"), site="pcpb")
+        assert scheduling(bench) == ["completed"]
+        for event, at, number in (("S15", "20260713120000", "1"), ("S26", "20260717120000", "2")):
+            bench.process(booking(event, at, number=number, when="20260717093000"), site="pcpb")
+        assert scheduling(bench) == ["completed", "requested"]
+        assert task(bench, "visit")["status"] not in ("completed", "failed")
+        bench.process(booking("S12", "20260713130000", number="3"), site="pcpb")
+        assert scheduling(bench) == ["completed", "completed"]
+
+
+def test_an_appointment_elsewhere_or_before_the_discharge_schedules_nothing(
+    tmp_path: Path,
+) -> None:
+    with hub(tmp_path, TestClock.at("2026-07-13T09:10:00-04:00"), ROUTES) as bench:
+        bench.process(*STAY.values())
+        bench.process(booking("S12", "20260713090200"), site="hospb")
+        bench.process(booking("S12", "20260709090200", number="2", when="20260710090000"),
+                      site="pcpb")  # fmt: skip
+        assert scheduling(bench) == ["requested"]
+
+
+def test_an_expected_discharge_asks_for_the_appointment_and_its_cancel_takes_that_back(
+    tmp_path: Path,
+) -> None:
+    told = {"mrn": "100234", "visit": "V78421", "place": "CCU^1^1"}
+    expected = adt("A16", "2026-07-09 16:00", "X1", extra=["PV2|||||||||20260710"], **told)
+    no_longer = adt("A25", "2026-07-09 18:00", "X2", occurred="2026-07-09 16:00", **told)
+    with hub(tmp_path, TestClock.at("2026-07-09T19:00:00-04:00"), ROUTES) as bench:
+        bench.process(*[STAY[name] for name in ("A04", "A06", "A02")])
+        assert scheduling(bench) == []
+        bench.process(expected)
+        asked = task(bench, "schedule-visit")
+        assert asked["restriction"]["period"]["end"] == "2026-07-10T23:59:59-04:00"
+        bench.process(STAY["A03"])
+        again = task(bench, "schedule-visit")
+        assert (again["id"], again["status"]) == (asked["id"], "requested")
+        assert again["restriction"]["period"]["end"] == "2026-07-10T14:05:00-04:00"
+    with hub(tmp_path / "cancelled", TestClock.at("2026-07-09T19:00:00-04:00"), ROUTES) as bench:
+        bench.process(*[STAY[name] for name in ("A04", "A06", "A02")], expected, no_longer)
+        assert scheduling(bench) in ([], ["cancelled"])
+        assert "schedule-visit" not in str([
+            one for one in bench.resources("Task") if one["status"] == "requested"
+        ])  # fmt: skip
 
 
 def test_a_summary_is_evidence_only_once_it_is_claimed_complete_and_filed(tmp_path: Path) -> None:

@@ -11,8 +11,11 @@ def message(kind: str, at: str, control_id: str, *segments: str, facility: str =
     return "\r".join([header, *segments])
 
 
-def booking(event: str, at: str, status: str = "Booked") -> str:
-    schedule = f"SCH|P1|F1|||||^Follow-up||30|min|^^^20260716103000{'|' * 14}{status}"
+def booking(
+    event: str, at: str, status: str = "Booked", number: str = "1", when: str = "20260716103000"
+) -> str:
+    ids = f"P{number}|F{number}"
+    schedule = f"SCH|{ids}|||||^Follow-up||30|min|^^^{when}{'|' * 14}{status}"
     person = "AIP|1|A|11^PRIMARY^PIA"
     kind = f"SIU^{event}^SIU_S12"
     return message(kind, at, f"B{event}{at}", schedule, PRACTICE, person, facility="PCPB")

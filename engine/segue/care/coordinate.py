@@ -28,9 +28,10 @@ from segue.care.view import (
     VoidedDischarge,
 )
 from segue.fhir.lifecycle import TASK_ENDED
-from segue.model.instants import Moment
+from segue.model.instants import Moment, rfc3339
 
 ADMITTED: Final = "encounter-admitted"
+EXPECTED: Final = "encounter-discharge-expected"
 DISCHARGED: Final = "encounter-discharged"
 READMISSION_WINDOW: Final = "C-13"
 
@@ -203,7 +204,7 @@ class _Coordination:
     def _anchors(
         self, stay: Stay, one: StayVisit, lace_high: int
     ) -> Iterable[tuple[Anchor, Situation]]:
-        """The admission, the discharge in force, and those that were cancelled."""
+        """The admission, the discharge expected or in force, and those that were cancelled."""
         visit = one.visit
         site = self.setting.sites.get(visit.site)
         zone = site.zone if site is not None else None
@@ -232,6 +233,16 @@ class _Coordination:
                 visit.noticed.get("admission"),
             )
             if self._lives(made, recorded):
+                yield made, self._situation(one, one.day, None, 0)
+        announced = visit.anchored.get("expected")
+        if (
+            announced is not None
+            and not visit.discharged
+            and announced > max(visit.voided, default=0)
+        ):
+            at = visit.expected or Moment(rfc3339(announced), announced)
+            made = anchor(EXPECTED, at, 1 + len(visit.voided), visit.noticed.get("expected"))
+            if self._lives(made, announced):
                 yield made, self._situation(one, one.day, None, 0)
         if visit.discharged and visit.end is not None and one.last_day is not None:
             recorded = visit.anchored.get("discharge", visit.end.us)
@@ -430,6 +441,7 @@ def _visit_digest(visit: Visit) -> Hashable:
         visit.status,
         visit.start,
         visit.end,
+        visit.expected,
         visit.discharged,
         visit.disposition,
         visit.admission_type,

@@ -20,6 +20,9 @@ from segue.model.instants import microseconds
 VISIT_CLASSES: Final = frozenset({"AMB", "HH", "VR"})
 """Office, home and virtual visits (ActEncounterCode)."""
 
+STANDING: Final = frozenset({"booked", "arrived", "checked-in", "fulfilled"})
+"""Statuses of an appointment that was neither cancelled nor missed."""
+
 DISCHARGE_SUMMARIES: Final = frozenset({"18842-5", "11490-0", "34105-7"})
 """LOINC document types of a discharge summary."""
 
@@ -168,6 +171,8 @@ def _appointment(found: Evidences, one: Evidence, zone: tzinfo) -> None:
     low, _ = _span(start, zone)
     status = str(one.resource.get("status", ""))
     insort(found.bookings, Booking(low, one.recorded, status, one.reference, one.source))
+    if status in STANDING:
+        found.given[one.reference] = _seen(one, start, zone)
 
 
 def _list(found: Evidences, one: Evidence, zone: tzinfo) -> None:

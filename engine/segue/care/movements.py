@@ -23,6 +23,7 @@ INPATIENT = frozenset({"IMP", "ACUTE", "NONAC", "OBSENC"})
 """Classes whose start is an admission (HL7 v3 ActEncounterCode)."""
 
 PLANNED_CLASS = "PRENC"
+EXPECTED_DISCHARGE = "A16"
 PENDING_PLACE = "location#pending"
 """Path of PV1-42, the place of a transfer that an A15 announces."""
 TEMPORARY_PLACE = "location#temporary"
@@ -114,6 +115,8 @@ def move(state: VisitState, fact: Fact, shadows: dict[str, Shadow] | None = None
     if effect == "pending":
         if fact.stay and not frozen:
             state.pending = fact.stay[0].elements.get(PENDING_PLACE) or state.pending
+        if fact.event == EXPECTED_DISCHARGE and not frozen:
+            _notice(state, "expected", fact, anew=True)
     elif state.pending and (effect == "transfer" or after == "finished"):
         state.pending = []
     if not frozen and fact.stay:

@@ -211,7 +211,17 @@ def visit_view(state: VisitState) -> Visit:
         practitioners=_practitioners(state),
         conditions=[name for name, _ in diagnoses],
         struck=[VoidedDischarge(*one) for one in state.undone],
+        expected=_expected(state) if EXPECTED in state.anchored else None,
     )
+
+
+EXPECTED = "expected"
+
+
+def _expected(state: VisitState) -> Moment | None:
+    """When an announced discharge is expected (PV2-9)."""
+    told = state.elements.get("extension#planned-end") or ()
+    return next((at for one in told if (at := _moment(one.get("valueDateTime")))), None)
 
 
 def visit_from_encounter(

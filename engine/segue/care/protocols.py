@@ -23,11 +23,14 @@ from segue.care.conditions import Condition, UnsupportedError, compile_condition
 from segue.care.dispositions import Meaning
 from segue.model.issues import Issue
 
-EVENTS: Final = frozenset({"encounter-admitted", "encounter-discharged"})
+EVENTS: Final = frozenset(
+    {"encounter-admitted", "encounter-discharge-expected", "encounter-discharged"}
+)
 OWNERS: Final = frozenset({"practice", "hospital", "hub"})
 RULES: Final = frozenset(
     {
         "two-way-contact",
+        "appointment",
         "office-visit",
         "medication-list",
         "medication-list-before-visit",

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from segue.care.clocks import DAY, Derivation, derivation, end_of_day, place, start_of_day
-from segue.care.evidence import Booking, Evidences, Seen
+from segue.care.evidence import STANDING, Booking, Evidences, Seen
 from segue.care.parties import Party
 from segue.care.protocols import Action, Applied
 from segue.care.stays import INPATIENT
@@ -26,6 +26,7 @@ FOREVER: Final = 1 << 62
 
 POINTED_TO: Final[dict[str, tuple[str, ...]]] = {
     "two-way-contact": ("Communication/", "Encounter/"),
+    "appointment": ("Appointment/",),
     "office-visit": ("Encounter/",),
     "medication-list": ("List/",),
     "medication-list-before-visit": ("List/",),
@@ -219,9 +220,7 @@ def booked(anchor: Anchor, book: Book) -> Booking | None:
         and one.start <= anchor.until
         and _by_practice(one.source, anchor)
     ]
-    standing = [
-        one for one in mine if one.status in ("booked", "arrived", "checked-in", "fulfilled")
-    ]
+    standing = [one for one in mine if one.status in STANDING]
     if standing:
         return standing[0]
     fallen = [one for one in mine if one.status in ("noshow", "cancelled")]
@@ -247,6 +246,22 @@ def _two_way_contact(
         if one.high >= requirement.clock.opens_us and _by_practice(one.source, anchor)
     ]
     return min([*contacts, *_visits(anchor, book, anyone=False, opens=anchor.at.us)], default=None)
+
+
+def _appointment(
+    _requirement: Requirement, anchor: Anchor, book: Book, claim: Claim
+) -> Seen | None:
+    """An appointment after the anchor that stands, or the visit, where nobody booked it.
+
+    It is the practice's, or one that the owner points to.
+    """
+    for one in book.evidence.bookings:
+        counts = _by_practice(one.source, anchor) or one.reference in claim.references
+        if counts and one.status in STANDING and anchor.at.us <= one.start <= anchor.until:
+            # An appointment of a visit does not say when it was made.
+            at = one.recorded or anchor.at.us
+            return Seen(at, at, at, one.reference, one.source, one.recorded)
+    return min(_visits(anchor, book, anyone=False, opens=anchor.at.us), default=None)
 
 
 def _office_visit(
@@ -329,6 +344,7 @@ _Rule = Callable[[Requirement, Anchor, Book, Claim], Seen | None]
 
 _RULES: Final[dict[str, _Rule]] = {
     "two-way-contact": _two_way_contact,
+    "appointment": _appointment,
     "office-visit": _office_visit,
     "contact-or-visit": _contact_or_visit,
     "medication-list": _medication_list,
@@ -343,7 +359,7 @@ _RULES: Final[dict[str, _Rule]] = {
 def _claimed(requirement: Requirement, anchor: Anchor, book: Book, claim: Claim) -> Seen | None:
     """Evidence of the right kind that the owner pointed to; the anchor still bounds it."""
     kinds = POINTED_TO.get(requirement.action.rule)
-    if kinds is None:
+    if kinds is None or requirement.action.rule == "appointment":
         return None
     opens = _day_1(requirement) if requirement.action.not_day_0 else anchor.at.us
     return min(

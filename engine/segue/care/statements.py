@@ -29,6 +29,7 @@ OWNED: Final = frozenset(
 _EVIDENCE_KINDS: Final = {
     "contact": POINTED_TO["two-way-contact"],
     "visit": POINTED_TO["office-visit"],
+    "schedule-visit": POINTED_TO["appointment"],
     "med-rec": POINTED_TO["medication-list"],
     "tcm-records": POINTED_TO["discharge-summary"],
     "send-dc-info": POINTED_TO["discharge-summary"],

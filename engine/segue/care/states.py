@@ -46,7 +46,8 @@ class VisitState:
         voided: recorded µs of each discharge that was cancelled.
         struck: ids of the facts that cancels struck out.
         undone: what each discharge said that was cancelled, in the order of `voided`.
-        noticed: `admission`, `discharge` to the earliest arrival (µs) of what says so;
+        noticed: `admission`, `expected` (the discharge, A16), `discharge` to the earliest
+            arrival (µs) of what says so;
             anchored: the same of the earliest recorded instant (µs).
         newest: (µs, MSH-7 µs) of the last thing that occurred; told: of the last
             thing recorded.

@@ -8,7 +8,8 @@ of `expect`. Given lines are words in this order (times are RFC 3339):
     class VISIT CLASS TIME                 diagnosis VISIT ICD-10-CM
     discharged VISIT TIME [DISPOSITION]    discharge-cancelled VISIT TIME
     admission-cancelled VISIT TIME         died TIME
-    contact TIME      attempt TIME         visit TIME       booked TIME
+    discharge-expected VISIT TIME [DAY]
+    contact TIME      attempt TIME         visit TIME       booked TIME      missed TIME
     medications TIME  summary TIME         filed Encounter VISIT CLASS TIME
 
 An expected line is `need due-date status`. The Tasks that hold a requirement of the
@@ -22,6 +23,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from segue.care.coordinate import coordinate
+from segue.care.dates import moment_of
 from segue.care.protocols import Protocols, extension, value_of
 from segue.care.requirements import requirements_of
 from segue.care.tasks import NEED_SYSTEM
@@ -195,6 +197,12 @@ class Scene:
         visit.classes[-1] = replace(visit.classes[-1], end=end)
         visit.noticed["discharge"] = visit.anchored["discharge"] = end.us
 
+    def discharge_expected(self, name: str, at: str, day: str | None = None) -> None:
+        """Announce the end of a visit, on a day or without one."""
+        visit = self.visit(name)
+        visit.noticed["expected"] = visit.anchored["expected"] = moment(at).us
+        visit.expected = moment_of(day) if day is not None else None
+
     def discharge_cancelled(self, name: str, _at: str) -> None:
         """Take back the end of a visit."""
         visit = self.visit(name)
@@ -250,6 +258,10 @@ class Scene:
         """An appointment at the practice."""
         self.evidence("Appointment", at, status="booked", start=at, end=at)
 
+    def missed(self, at: str) -> None:
+        """An appointment at the practice to which nobody came."""
+        self.evidence("Appointment", at, status="noshow", start=at, end=at)
+
     def medications(self, at: str) -> None:
         """A reconciled medication list."""
         code = {"coding": [{"system": "http://loinc.org", "code": "10160-0"}]}
@@ -277,6 +289,8 @@ _VERBS: Final[dict[str, Callable[..., None]]] = {
     "attempt": Scene.attempt,
     "visit": Scene.seen,
     "booked": Scene.booked,
+    "missed": Scene.missed,
+    "discharge-expected": Scene.discharge_expected,
     "medications": Scene.medications,
     "summary": Scene.summary,
 }

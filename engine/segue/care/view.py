@@ -61,11 +61,12 @@ class Visit:
             discharge however often it was resent.
         struck: the same discharges with what they said; may be empty.
         noticed: earliest arrival (µs) among the entries that justify each anchor,
-            keys `admission`, `discharge`.
+            keys `admission`, `expected` (a discharge is announced), `discharge`.
         anchored: earliest *recorded* (µs) of the same, same keys.
         planned: status planned (A05, A14).
         client: known only from a FHIR source's Encounter.
         practitioners: references of participants, newest last.
+        expected: when the discharge is expected (PV2-9), None where nobody says.
     """
 
     key: str
@@ -91,6 +92,7 @@ class Visit:
     practitioners: list[str] = field(default_factory=list)
     conditions: list[str] = field(default_factory=list)
     struck: list[VoidedDischarge] = field(default_factory=list)
+    expected: Moment | None = None
 
 
 @dataclass(slots=True)

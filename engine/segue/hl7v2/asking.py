@@ -44,11 +44,15 @@ def asking(body: bytes, asks: str = "as-sent") -> Asking:
     Args:
         body: the message.
         asks: `original`, `accept` or `application` (see `ASKS`); `as-sent` leaves the
-            fields alone, unless nothing would be answered on success: silence is no
-            receipt, so MSH-15 is then set to AL. An acknowledgement is always left alone.
+            fields alone, unless success would have no answer: silence is no receipt. So
+            ER in MSH-16 is set to AL, for an error could still follow the CA; and MSH-15,
+            where neither of the two answers success. An acknowledgement is always left
+            alone.
 
     >>> asking(b"MSH|^~\\&|A|B|C|D|20260705||ADT^A01|HA1|P|2.5.1|||AL|AL\rEVN|A01")[1:]
     ('HA1', True)
+    >>> asking(b"MSH|^~\\&|A|B|C|D|20260705||ADT^A01|HA1|P|2.5.1|||AL|ER\rEVN|A01").body
+    b'MSH|^~\\&|A|B|C|D|20260705||ADT^A01|HA1|P|2.5.1|||AL|AL\rEVN|A01'
     >>> asking(b"MSH|^~\\&|A|B|C|D|20260705||ADT^A01|HA1|P|2.5.1\rEVN|A01", "accept").body
     b'MSH|^~\\&|A|B|C|D|20260705||ADT^A01|HA1|P|2.5.1|||AL|NE\rEVN|A01'
     """
@@ -70,7 +74,9 @@ def asking(body: bytes, asks: str = "as-sent") -> Asking:
     accept, application = (_condition(one) for one in fields[14:16])
     if fields[8][:3].decode("latin-1") not in ANSWERS:
         wanted = ASKS.get(asks)
-        if wanted is None and (accept or application) and not _answered(accept, application):
+        if wanted is None and application == "ER":
+            wanted = (fields[14], b"AL")
+        elif wanted is None and (accept or application) and not _answered(accept, application):
             wanted = (b"AL", fields[15])
         if wanted is not None and wanted != tuple(fields[14:16]):
             fields[14:16] = wanted

@@ -92,9 +92,10 @@ def _placed(mapping: MappingSet) -> Iterator[Placement]:
 
 
 def _snapshot(site: MappingSet) -> Iterator[Difference]:
-    where = f"mappings/{site.layers[-1]}/site.yaml"
-    for name in sorted(site.snapshot):
-        yield Difference("snapshot", name, "changed", "segments add up", "all of them", where)
+    for name, place in sorted(site.snapshot.items()):
+        shown = "segments add up", "all of them"
+        at = f"{place.file}:{place.line}"
+        yield Difference("snapshot", name, "changed", *shown, at, place.because)
 
 
 def _identity(core: MappingSet, site: MappingSet) -> Iterator[Difference]:

@@ -157,11 +157,14 @@ IDENTITY_KEYS: dict[str, dict[str, Any]] = {
 }
 
 SITE_KEYS: dict[str, dict[str, Any]] = {
-    "extends": _described(_TEXT, "`vendors/<name>`: the layer between core and this site."),
+    "extends": _described(
+        _TEXT, "`vendors/<name>`: the layer between core and this site. A vendor has none."
+    ),
     "snapshot": _described(
         _TEXTS,
         "Segments of which every message that has any lists all, `[DG1, AL1]`: what is not "
-        "listed any more is withdrawn. Without this line segments add up.",
+        "listed any more is withdrawn. Without this line segments add up. A site's line takes "
+        "the place of its vendor's.",
     ),
     "because": RULE_KEYS["because"],
 }

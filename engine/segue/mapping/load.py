@@ -13,6 +13,7 @@ from segue.mapping.language import (
     SITE_KEYS,
     IdentityRules,
     MessageMap,
+    Place,
     Rule,
     SegmentMap,
     Table,
@@ -24,6 +25,7 @@ from segue.mapping.values import Memo
 from segue.mapping.walk import Memory, memory
 
 MOST_SITES = 64
+_SEGMENT = "[A-Z][A-Z0-9]{2}"
 Room = tuple[Any, dict[Any, Any], list[Memo], Memory]
 
 
@@ -37,7 +39,7 @@ class MappingSet:
         layers: names of the layers, lowest first.
         rules: all rules by ordinal.
         plans: message type or structure (`ADT`, `ADT_A39`) to its plan.
-        snapshot: segments of which every message lists all.
+        snapshot: segments of which every message lists all, with where that is said.
         sources: the files it is made of, by layer and path, `core/segments/…`.
         caches: values that depend on the site's settings, by identity of those.
     """
@@ -51,7 +53,7 @@ class MappingSet:
     programs: dict[str, Program]
     plans: dict[str, Plan]
     identity: IdentityRules
-    snapshot: frozenset[str] = frozenset()
+    snapshot: Mapping[str, Place] = field(default_factory=dict)
     sources: Mapping[str, bytes] = field(default_factory=dict)
     caches: dict[int, Room] = field(default_factory=dict)
 
@@ -126,12 +128,13 @@ def load(core: Path, sites: Sequence[Path] = (), site: str | None = None) -> Map
         if program.joins in programs:
             program.joins_scope = programs[program.joins].scope
     _check_references(reading)
+    reading.faults += [fault for document in reading.settings for fault in document.faults]
     if reading.faults:
         raise MappingError(sorted(reading.faults, key=lambda fault: (fault.file, fault.line)))
     plans = {}
     for name in reading.messages:
         plans[name] = compile_plan(name, _family(reading, name), programs)
-        plans[name].snapshot = reading.snapshot
+        plans[name].snapshot = frozenset(reading.snapshot)
     return MappingSet(
         site=site,
         digest=reading.digest.hexdigest()[:32],
@@ -170,43 +173,55 @@ def _layers(reading: Reading, core: Path, sites: Sequence[Path], site: str | Non
     own = next((r / "sites" / site for r in reversed(roots) if (r / "sites" / site).is_dir()), None)
     if own is None:
         return layers
-    settings = own / "site.yaml"
-    if settings.is_file():
-        document = read_file(settings, f"sites/{site}/site.yaml")
-        reading.faults += document.faults
-        content = reading.sources[f"sites/{site}/site.yaml"] = settings.read_bytes()
-        reading.digest.update(b"site.yaml\0" + content + b"\0")
-        known_keys(document, document.data or {}, SITE_KEYS, ())
-        reading.snapshot = _snapshot(document)
-        vendor = (document.data or {}).get("extends")
-        if vendor:
-            folder = next((r / vendor for r in reversed(roots) if (r / vendor).is_dir()), None)
-            if folder is None or not str(vendor).startswith("vendors/"):
-                found = [
-                    f"vendors/{p.name}"
-                    for r in roots
-                    for p in (r / "vendors").glob("*")
-                    if p.is_dir()
-                ]
-                document.fault(
-                    ("extends",),
-                    f"extends {vendor}: no such layer.{did_you_mean(str(vendor), found)}",
-                )
-            else:
-                layers.append(Layer(str(vendor), folder))
-        reading.faults += [f for f in document.faults if f not in reading.faults]
-    layers.append(Layer(f"sites/{site}", own))
+    layer = Layer(f"sites/{site}", own)
+    settings = _settings(reading, layer)
+    vendor = settings.data.get("extends") if settings is not None else None
+    if settings is not None and vendor:
+        folder = next((r / vendor for r in reversed(roots) if (r / vendor).is_dir()), None)
+        if folder is None or not str(vendor).startswith("vendors/"):
+            known = [p for r in roots for p in (r / "vendors").glob("*") if p.is_dir()]
+            hint = did_you_mean(str(vendor), [f"vendors/{p.name}" for p in known])
+            settings.fault(("extends",), f"extends {vendor}: no such layer.{hint}")
+        else:
+            layers.append(Layer(str(vendor), folder))
+            below = _settings(reading, layers[-1])
+            if below is not None:
+                if "extends" in below.data:
+                    text = "extends: a vendor's layer stands on the core alone; leave this out"
+                    below.fault(("extends",), text)
+                _list_whole(reading, layers[-1], below)
+    layers.append(layer)
+    if settings is not None:
+        _list_whole(reading, layer, settings)
     return layers
 
 
-def _snapshot(document: Document) -> frozenset[str]:
-    """The segments that list all there is (`snapshot:`)."""
-    names = (document.data or {}).get("snapshot") or []
-    wrong = [name for name in names if not re.fullmatch("[A-Z][A-Z0-9]{2}", str(name))]
-    if wrong or not isinstance(names, list):
+def _settings(reading: Reading, layer: Layer) -> Document | None:
+    """The `site.yaml` of a site or a vendor; None without one that can be read."""
+    path = layer.folder / "site.yaml"
+    if not path.is_file():
+        return None
+    name = f"{layer.name}/site.yaml"
+    document = read_file(path, f"mappings/{name}")
+    content = reading.sources[name] = path.read_bytes()
+    reading.digest.update(name.encode() + b"\0" + content + b"\0")
+    document.data = document.data or {}
+    readable = known_keys(document, document.data, SITE_KEYS, ())
+    reading.settings.append(document)
+    return document if readable else None
+
+
+def _list_whole(reading: Reading, layer: Layer, document: Document) -> None:
+    """Take over the segments that list all there is (`snapshot:`), in place of the vendor's."""
+    if "snapshot" not in document.data:
+        return
+    names = document.data["snapshot"] or []
+    if not isinstance(names, list) or not all(re.fullmatch(_SEGMENT, str(n)) for n in names):
         document.fault(("snapshot",), "snapshot: names of segments are expected, [DG1, AL1]")
-        return frozenset()
-    return frozenset(names)
+        return
+    why = str(document.data.get("because", ""))
+    place = Place(layer.name, document.file, document.line("snapshot"), why)
+    reading.snapshot = dict.fromkeys(names, place)
 
 
 def _check_references(reading: Reading) -> None:

@@ -59,7 +59,8 @@ class Reading:
     tables: dict[str, Table] = field(default_factory=dict)
     messages: dict[str, MessageMap] = field(default_factory=dict)
     identity: IdentityRules = field(default_factory=IdentityRules)
-    snapshot: frozenset[str] = frozenset()
+    snapshot: dict[str, Place] = field(default_factory=dict)
+    settings: list[Document] = field(default_factory=list)
     digest: Any = field(default_factory=hashlib.sha256)
     sources: dict[str, bytes] = field(default_factory=dict)
 

@@ -230,9 +230,13 @@ def key(task):
     return next(i["value"] for i in task["identifier"] if i["system"] == "urn:segue:need")
 
 
+def need_of(task):
+    return key(task).split("|")[-2]
+
+
 def due(task):
     end = task["restriction"]["period"]["end"]
-    assert end[10:19] == "T23:59:59" or "fix-disposition" in key(task), end
+    assert end[10:19] == "T23:59:59" or need_of(task) in {"fix-disposition", "schedule-visit"}, end
     return end[5:10]
 
 

@@ -12,9 +12,9 @@ from tests.unit.care.scenes import PROFILES, PROTOCOLS
 HOME = Situation("IMP", "IMP", "community", 71, False, False, True, 12)
 
 
-def test_the_five_protocols_are_there_with_one_activity_for_each_action():
+def test_the_protocols_are_there_with_one_activity_for_each_action():
     numbers = [d["identifier"][0]["value"] for d in PROTOCOLS.definitions]
-    assert numbers == ["PD-01", "PD-02", "PD-03", "PD-04", "PD-05"]
+    assert numbers == ["PD-00", "PD-01", "PD-02", "PD-03", "PD-04", "PD-05"]
     assert PROTOCOLS.issues == ()
     used = {action.definition for action in PROTOCOLS.actions.values()}
     files = {path.stem for path in (PROFILES / "activity_definitions").glob("*.json")}
@@ -33,7 +33,7 @@ def test_every_protocol_has_vectors_and_one_that_expects_nothing_or_a_closure():
 
 
 def test_a_vector_that_does_not_hold_is_an_issue_that_shows_both_sides():
-    definition = json.loads(json.dumps(PROTOCOLS.definitions[2]))
+    definition = json.loads(json.dumps(PROTOCOLS.definitions[3]))
     vector = definition["extension"][0]["extension"]
     next(one for one in vector if one["url"] == "expect")["valueString"] = (
         "send-dc-info 2026-07-05 requested"
@@ -45,9 +45,9 @@ def test_a_vector_that_does_not_hold_is_an_issue_that_shows_both_sides():
     assert "2026-07-04" in issue.text
 
 
-def test_a_discharge_home_asks_for_eleven_needs_with_shared_tasks():
+def test_a_discharge_home_asks_for_twelve_needs_with_shared_tasks():
     asked = PROTOCOLS.ask("encounter-discharged", HOME)
-    assert len(asked) == 11
+    assert len(asked) == 12
     assert [one.action.id for one in asked["visit"]] == ["tcm-visit", "engage"]
     assert [one.action.id for one in asked["med-rec"]] == ["tcm-med-rec", "trc-med-rec"]
 

@@ -3,6 +3,7 @@
 import jsonschema
 import pytest
 
+from segue.mapping.differences import differences
 from segue.mapping.language import KINDS, json_schema
 from segue.mapping.load import load
 from segue.mapping.source import MappingError, read
@@ -103,6 +104,41 @@ def test_a_site_layer_overrides_by_name_over_vendor_over_core(tmp_path):
     assert made.tables["HL70004_ActCode"].codes["SDS"] == {"code": "SS"}
     assert made.maps["PV1_Encounter"].rules["class"].place.layer == "sites/north"
     assert made.digest != core().digest
+
+
+def test_a_site_lists_whole_what_its_vendor_does_unless_it_says_otherwise(tmp_path):
+    write(tmp_path / "vendors" / "acme", site="because: all of ours do\nsnapshot: [AL1, DG1]\n")
+    write(tmp_path / "sites" / "north", site="extends: vendors/acme\n")
+    write(tmp_path / "sites" / "south", site="extends: vendors/acme\nsnapshot: [DG1]\n")
+    write(tmp_path / "sites" / "west", site="extends: vendors/acme\nsnapshot: []\n")
+    made = {name: load(MAPPINGS / "core", [tmp_path], name) for name in ("north", "south", "west")}
+    assert {name: sorted(one.snapshot) for name, one in made.items()} == {
+        "north": ["AL1", "DG1"],
+        "south": ["DG1"],
+        "west": [],
+    }
+    assert made["north"].plan("ADT").snapshot == {"AL1", "DG1"}
+    found = [one for one in differences(core(), made["north"]) if one.what == "snapshot"]
+    assert [(one.where, one.because) for one in found] == [
+        ("mappings/vendors/acme/site.yaml:2", "all of ours do")
+    ] * 2
+    assert len({core().digest, *(one.digest for one in made.values())}) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("because: x\nsnapshots: [AL1]\n", "2  snapshots: unknown key. Did you mean 'snapshot'?"),
+        ("snapshot: AL1\n", "1  snapshot: names of segments are expected, [DG1, AL1]"),
+        ("snapshot: [al1]\n", "1  snapshot: names of segments are expected, [DG1, AL1]"),
+        ("because: x\nextends: vendors/zeta\n", "2  extends: a vendor's layer stands on the core"),
+        ("[AL1]\n", "1  file: keys and values are expected here"),
+    ],
+)
+def test_each_fault_of_a_vendors_settings_has_its_line(tmp_path, text, says):
+    write(tmp_path / "vendors" / "acme", site=text)
+    (fault,) = faults_of(tmp_path, site="extends: vendors/acme\n")
+    assert fault.startswith(f"mappings/vendors/acme/site.yaml:{says}")
 
 
 def test_switching_off_a_rule_that_is_not_there_is_a_fault(tmp_path):
