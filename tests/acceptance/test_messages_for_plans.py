@@ -58,19 +58,6 @@ def test_a_booking_over_mllp_schedules_the_visit_and_does_not_make_it_happen(tol
     assert evidence["valueReference"] == {"reference": f"Appointment/{appointment['id']}"}
 
 
-def test_an_appointment_that_nobody_kept_asks_for_another(told: Cast) -> None:
-    (first,) = tasks_of(told, code="schedule-visit")
-    told.engine.advance("2026-07-16T12:00:00-04:00")
-    assert told.hl7(booking("S26", "20260716113000"), "PCPB") == "AA"
-    assert told.find("Appointment")[0]["status"] == "noshow"
-    (visit,) = tasks_of(told, code="visit")
-    assert visit["status"] == "in-progress"
-    assert visit["businessStatus"]["coding"][0]["code"] == "5.1.2"
-    tasks = {task["id"]: task["status"] for task in tasks_of(told, code="schedule-visit")}
-    assert tasks.pop(first["id"]) == "completed", "what has ended stays so"
-    assert list(tasks.values()) == ["requested"], "another one asks again"
-
-
 def test_a_summary_over_mllp_closes_only_when_claimed_complete_and_filed(told: Cast) -> None:
     told.pcpb_hold()
     assert told.hl7(summary("T02", "20260710151500", "AU"), settle=False) == "AA"
@@ -89,3 +76,16 @@ def test_a_summary_over_mllp_closes_only_when_claimed_complete_and_filed(told: C
     assert task["status"] == "completed"
     assert code_of(task) == "send-dc-info"
     assert len(task["output"]) == 2, "the claim and the receipt"
+
+
+def test_an_appointment_that_nobody_kept_asks_for_another(told: Cast) -> None:
+    (first,) = tasks_of(told, code="schedule-visit")
+    told.engine.advance("2026-07-16T12:00:00-04:00")
+    assert told.hl7(booking("S26", "20260716113000"), "PCPB") == "AA"
+    assert told.find("Appointment")[0]["status"] == "noshow"
+    (visit,) = tasks_of(told, code="visit")
+    assert visit["status"] == "in-progress"
+    assert visit["businessStatus"]["coding"][0]["code"] == "5.1.2"
+    tasks = {task["id"]: task["status"] for task in tasks_of(told, code="schedule-visit")}
+    assert tasks.pop(first["id"]) == "completed", "what has ended stays so"
+    assert list(tasks.values()) == ["requested"], "another one asks again"
