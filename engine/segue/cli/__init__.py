@@ -1,25 +1,63 @@
 """The command `segue`: run it, look inside it, ask it why."""
 
 import sys
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from segue import __version__
-from segue.cli.check import check
-from segue.cli.clock import clock
-from segue.cli.db import app as db
-from segue.cli.explain import explain
-from segue.cli.inbox import app as inbox
-from segue.cli.map import app as mapping
-from segue.cli.outbox import app as outbox
 from segue.cli.output import Failure
-from segue.cli.person import app as person
-from segue.cli.run import run
-from segue.cli.stay import app as stay
+
+COMMANDS: Final = {
+    "run": "run:run",
+    "check": "check:check",
+    "clock": "clock:clock",
+    "explain": "explain:explain",
+    "map": "map:app",
+    "inbox": "inbox:app",
+    "outbox": "outbox:app",
+    "stay": "stay:app",
+    "person": "person:app",
+    "db": "db:app",
+}
+"""Each command, in the order of `--help`, to the module of this package and the name there."""
+
+MARKUP: Final = "markdown"
+
+
+class _Commands(Mapping[str, Any]):
+    """Imports a command when it is asked for: all of them together take half a second."""
+
+    def __getitem__(self, name: str) -> Any:
+        module, _, attribute = COMMANDS[name].partition(":")
+        found = getattr(import_module(f"segue.cli.{module}"), attribute)
+        alone = typer.Typer(rich_markup_mode=MARKUP)
+        if isinstance(found, typer.Typer):
+            alone.add_typer(found, name=name)
+        else:
+            alone.command(name)(found)
+        return get_group(alone).commands[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class _Group(TyperGroup):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = _Commands()  # type: ignore[assignment]
+
 
 app = typer.Typer(
     name="segue",
+    cls=_Group,
     help=(
         "A FHIR-native integration engine for case management.\n\n"
         "`segue run` starts it; the other commands look inside. Tables by default, "
@@ -29,18 +67,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=MARKUP,
 )
-app.command("run")(run)
-app.command("check")(check)
-app.command("clock")(clock)
-app.command("explain")(explain)
-app.add_typer(mapping, name="map")
-app.add_typer(inbox, name="inbox")
-app.add_typer(outbox, name="outbox")
-app.add_typer(stay, name="stay")
-app.add_typer(person, name="person")
-app.add_typer(db, name="db")
 
 
 def _version(asked: bool) -> None:
