@@ -1,7 +1,6 @@
 """Leases, the outbox and the inbox, on both databases."""
 
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,7 +125,7 @@ def test_a_delivery_waits_for_the_lane_of_the_person_that_was_merged(where: Wher
         assert outbox.waits(held), "a dead letter holds up what comes after it, here too"
         outbox.settle([Settlement(other, sent=[sent(first)], cursor=spot(first))])
         assert not outbox.waits(held), "what was queued for that lane later does not count"
-        assert outbox.waits(replace(held, position=later.position, ordinal=later.ordinal + 1))
+        assert outbox.waits(held._replace(position=later.position, ordinal=later.ordinal + 1))
 
 
 # --- sending -----------------------------------------------------------------------------

@@ -32,10 +32,10 @@ def requeue(hub: Hub) -> int:
     numbers = [n for n, issues in parked.items() if any(i.code == WANTED for i in issues)]
     if not numbers:
         return 0
-    replay(hub, numbers)
+    replayed = replay(hub, numbers).entries
     register(hub, "mapping", open_)
-    log.info("codes.added", tasks=len(open_), replayed=len(numbers))
-    return len(numbers)
+    log.info("codes.added", tasks=len(open_), replayed=replayed)
+    return replayed
 
 
 def _directory(reader: Reader) -> Iterator[StoredVersion]:
