@@ -216,7 +216,7 @@ def moves(cast: Cast, tell: Tell) -> None:
 
 
 def discharge(cast: Cast, tell: Tell) -> None:
-    """5. A03, 26 minutes late: twelve tasks, one plan version, one delivery each."""
+    """5. A03, 26 minutes late: eleven tasks of PD-01 to PD-05 and PD-00's, one delivery each."""
     cast.engine.advance("2026-07-10T14:31:00-04:00")
     plan_version = coordinating(cast)[0]["meta"]["versionId"]
     known = {t["id"] for t in tasks_of(cast) if code_of(t) != "schedule-visit"}
@@ -433,7 +433,7 @@ def readmission(cast: Cast, tell: Tell) -> None:
 
 
 def second_discharge(cast: Cast, tell: Tell) -> None:
-    """11. Home again: twelve tasks of the new stay; what was held is cancelled."""
+    """11. Home again: eleven tasks and PD-00's of the new stay; what was held is cancelled."""
     cast.engine.advance("2026-07-23T13:01:00-04:00")
     message = adt(
         "A03", "2026-07-23 13:00", "HB000202", hospital="HOSPB", mrn="5501", visit="B5501",
