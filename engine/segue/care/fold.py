@@ -111,7 +111,7 @@ def extend_visit(state: VisitState, fact: Fact) -> VisitState | None:
         or fact.visit is None
         or state.loose
         or fact.visit != state.key
-        or any(code == AWAITS_START for code, _ in state.warnings)
+        or waiting_in(state)
         or not keeps_times(state, fact, effect)
     ):
         return None
@@ -154,7 +154,7 @@ def _add_note(state: VisitState, fact: Fact) -> VisitState | None:
         at <= state.told
         or state.loose
         or only_named(state)
-        or any(code == AWAITS_START for code, _ in state.warnings)
+        or waiting_in(state)
         or not state.status
         or (fact.visit != state.key)
     ):
@@ -233,6 +233,11 @@ def _fold(known: list[Fact], announced: bool) -> VisitState:
     _find_newest(state, told)
     _warn(state, told, struck)
     return state
+
+
+def waiting_in(state: VisitState) -> list[str]:
+    """Ids of the facts that wait until something has started the visit."""
+    return [fact for code, fact in state.warnings if code == AWAITS_START]
 
 
 def _early(told: list[Fact], standing: list[Fact]) -> set[str]:

@@ -211,11 +211,8 @@ def visit_view(state: VisitState) -> Visit:
         practitioners=_practitioners(state),
         conditions=[name for name, _ in diagnoses],
         struck=[VoidedDischarge(*one) for one in state.undone],
-        expected=_expected(state) if EXPECTED in state.anchored else None,
+        expected=_expected(state) if "expected" in state.anchored else None,
     )
-
-
-EXPECTED = "expected"
 
 
 def _expected(state: VisitState) -> Moment | None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from segue.care.assemble import person_resources, visit_resources
 from segue.care.coordinate import episodes_of
 from segue.care.doubts import DOUBTS
-from segue.care.fold import AWAITS_START, extend_visit, fold_visit
+from segue.care.fold import AWAITS_START, extend_visit, fold_visit, waiting_in
 from segue.care.identity import doubtful, joined_by, other_end, persons
 from segue.care.movements import EFFECTS
 from segue.care.numbers import NUMBER_CYCLE, refused
@@ -89,12 +89,7 @@ def doubts(affected: Affected, facts: Iterable[Fact]) -> list[Issue]:
 def awaiting(charts: Iterable[Chart]) -> set[str]:
     """Ids of the facts that wait until something has started their visit."""
     return {
-        fact
-        for chart in charts
-        for visit in chart.visits.values()
-        if visit.warnings
-        for code, fact in visit.warnings
-        if code == AWAITS_START
+        fact for chart in charts for visit in chart.visits.values() for fact in waiting_in(visit)
     }
 
 

@@ -102,10 +102,10 @@ class Draft:
         owners = {head.owner for one, head in self.contested.items() if one.type == kind}
         if owners:
             self.load(pks=[owner for owner in owners if owner is not None])
-        if not owners and name not in self.begun:
-            self.begun.add(name)
-            return []
+        again = name in self.begun
         self.begun.add(name)
+        if not owners and not again:
+            return []
         return [chart for chart in self.charts.values() if chart.into is None]
 
     def load(self, identities: Collection[str] = (), pks: Collection[int] = ()) -> None:
