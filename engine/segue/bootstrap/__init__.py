@@ -417,7 +417,7 @@ def build_hub(
         routes=routes(settings),
         clock=found.clock,
         new_id=new,
-        stages=Stages(every=8),
+        stages=Stages(every=2),
         matching=matching_folder(settings),
         delete_referenced=settings.http.delete_referenced,
     )
