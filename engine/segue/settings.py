@@ -8,7 +8,7 @@ import codecs
 import difflib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +22,8 @@ _DURATION = re.compile(r"(\d+)(ms|s|m|h|d)\Z")
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 ASKS = ("as-sent", "original", "accept", "application")
 """What an mllp destination may be asked to answer with (MSH-15, MSH-16)."""
+PROTOCOLS = ("PD-01", "PD-02", "PD-03", "PD-04", "PD-05")
+"""The protocols that are in force unless `protocols` says otherwise."""
 _LOOPBACK = ("127.", "localhost", "::1", "[::1]")
 
 
@@ -196,6 +198,7 @@ class Settings:
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     zone: ZoneInfo | None = None
     matching: str = "link"
+    protocols: tuple[str, ...] = PROTOCOLS
     mappings: tuple[Path, ...] = ()
     profiles: tuple[Path, ...] = ()
     http: HttpSettings = HttpSettings()
@@ -364,7 +367,7 @@ class _Reader:
             root,
             "",
             ("version", "data_dir", "database", "workers", "zone", "mappings", "profiles", "http",
-             "keep", "matching", "sites", "feeds", "destinations"),
+             "keep", "matching", "protocols", "sites", "feeds", "destinations"),
         )  # fmt: skip
         values: dict[str, Any] = {"source": path}
         if path is not None:
@@ -385,6 +388,8 @@ class _Reader:
         for key in ("mappings", "profiles"):
             if key in top:
                 values[key] = tuple(self.base / item for item in self.strings(top[key], key))
+        if "protocols" in top:
+            values["protocols"] = self.protocols(top["protocols"], values.get("profiles", ()))
         if "http" in top:
             values["http"] = self.http(top["http"])
         if "keep" in top:
@@ -436,6 +441,26 @@ class _Reader:
         settings = Settings(**values)
         self.exposure(settings, top)
         return settings
+
+    def protocols(self, node: Any, profiles: tuple[Path, ...]) -> tuple[str, ...]:
+        """The protocols that are in force, each of them shipped or in the site's profiles."""
+        from segue.care.protocols import ProtocolError, names
+        from segue.fhir.profiles import shipped
+
+        chosen = self.strings(node, "protocols")
+        try:
+            known = names(shipped(), profiles)
+        except ProtocolError as error:
+            self.problem(node, "protocols", str(error))
+            return chosen
+        items = zip(chosen, node.value if chosen else (), strict=True)
+        for index, (name, item) in enumerate(items):
+            if name in chosen[:index]:
+                self.problem(item, "protocols", f"{name} given twice")
+            elif name not in known:
+                hint = did_you_mean(name, known) or f" There are {', '.join(known)}."
+                self.problem(item, "protocols", f"no protocol {name!r}.{hint}")
+        return chosen
 
     def http(self, node: Any) -> HttpSettings:
         keys = self.mapping(node, "http", ("listen", "base_url", "tokens", "delete_referenced"))
@@ -738,7 +763,7 @@ class _Reader:
                 )  # fmt: skip
 
 
-def did_you_mean(word: str, choices: "tuple[str, ...] | Mapping[str, Any]") -> str:
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """A hint for a word that is not among the choices, or "".
 
     >>> did_you_mean("ackk", ("ack", "allow"))

@@ -16,6 +16,7 @@ LATER = {
     "gather-history": "PD-00 core coordination",
     "confirm-team": "PD-00 core coordination",
     "verify-coverage": "PD-00 core coordination",
+    "schedule-visit": "PD-00 core coordination, once it is in force",
     "educate": "PD-00 core coordination",
     "teach-back": "PD-00 core coordination",
     "revise-plan": "PD-00 core coordination",

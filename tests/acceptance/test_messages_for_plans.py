@@ -9,6 +9,7 @@ import pytest
 from tests.stories import s11
 from tests.stories.cast import Cast, cast
 from tests.stories.engine import free_port
+from tests.stories.messages import adt
 from tests.stories.reading import code_of, tasks_of
 from tests.support.notes import booking, summary
 
@@ -17,12 +18,14 @@ IN_ORDER = True
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cast]:
-    """The stay of S11 is over; the practice sends appointments over MLLP, too."""
+    """The stay of S11, before its end; the practice sends appointments over MLLP, too."""
     port = free_port()
+    folder = tmp_path_factory.mktemp("notes")
     feed = f'pcpb-siu: {{kind: mllp, listen: "127.0.0.1:{port}", site: pcpb}}'
-    with cast(tmp_path_factory.mktemp("notes"), s11.INSTANT, part2=feed) as players:
+    force = "[PD-00, PD-01, PD-02, PD-03, PD-04, PD-05]"
+    with cast(folder, s11.INSTANT, part2=feed, protocols=force) as players:
         players.ports["PCPB"] = port
-        for name in ("A04", "A06", "A02", "A03"):
+        for name in ("A04", "A06", "A02"):
             assert players.hl7(s11.messages()[name]) == "AA"
         yield players
 
@@ -41,6 +44,18 @@ def arrived(told: Cast) -> dict[str, Any]:
             return found[0]
         time.sleep(0.05)
     raise AssertionError("the document was not stored within a minute")
+
+
+def test_an_expected_discharge_asks_the_hospital_to_schedule_the_visit(told: Cast) -> None:
+    expected = adt("A16", "2026-07-09 16:00", "N1", place="CCU^1^1")
+    assert told.hl7(expected) == "AA"
+    (asked,) = tasks_of(told, code="schedule-visit")
+    assert asked["status"] == "requested"
+    assert told.read(asked["owner"]["reference"])["name"] == "Hospital A"
+    assert told.hl7(s11.messages()["A03"]) == "AA"
+    (still,) = tasks_of(told, code="schedule-visit")
+    assert still["id"] == asked["id"], "the discharge asks for the same"
+    assert len(tasks_of(told)) == 13, "eleven of the discharge, the notice, and this one"
 
 
 def test_a_booking_over_mllp_schedules_the_visit_and_does_not_make_it_happen(told: Cast) -> None:

@@ -53,6 +53,8 @@ def test_they_are_read_and_searched_as_other_resources(api: Api) -> None:
     assert plan["url"] == "urn:segue:PlanDefinition:tcm"
     (found,) = api.find("PlanDefinition", f"url={plan['url']}&status=active")
     assert found["id"] == "pd-01-tcm"
+    (idle,) = api.find("PlanDefinition", "status=draft")
+    assert idle["id"] == "pd-00-core-coordination", "not in force"
     assert len(api.find("ActivityDefinition")) == len(
         list(own(api.bench.hub, "ActivityDefinition"))
     )

@@ -6,9 +6,10 @@ from pathlib import Path
 from segue.pipeline.deliver import ReceiptNote
 from segue.pipeline.receipts import record_receipts
 from segue.pipeline.routes import Route
+from segue.settings import PROTOCOLS
 from tests.stories.messages import adt
 from tests.stories.reading import code_of
-from tests.stories.s11 import messages
+from tests.stories.s11 import correction, messages
 from tests.support.hub import Bench, TestClock, hub
 from tests.support.notes import HOSPITAL, booking, message, result, summary
 
@@ -22,6 +23,8 @@ ROUTES = (
     ),
 )
 STAY = messages()
+BOOKED = ("PD-00", *PROTOCOLS)
+"""The hospital is asked to book the visit, too."""
 
 
 def task(bench: Bench, code: str) -> dict:
@@ -59,7 +62,7 @@ def scheduling(bench: Bench) -> list[str]:
 
 def test_a_booking_closes_the_scheduling_and_its_loss_asks_again(tmp_path: Path) -> None:
     clock = TestClock.at("2026-07-13T09:10:00-04:00")
-    with hub(tmp_path, clock, ROUTES) as bench:
+    with hub(tmp_path, clock, ROUTES, protocols=BOOKED) as bench:
         bench.process(*STAY.values())
         assert scheduling(bench) == ["requested"]
         bench.process(booking("S12", "20260713090200"), site="pcpb")
@@ -82,10 +85,23 @@ def test_a_booking_closes_the_scheduling_and_its_loss_asks_again(tmp_path: Path)
         assert scheduling(bench) == ["completed", "completed"]
 
 
+def test_unless_core_coordination_is_in_force_nobody_is_asked_to_book(tmp_path: Path) -> None:
+    expected = adt("A16", "2026-07-09 16:00", "X1", place="CCU^1^1", visit="V78421")
+    with hub(tmp_path, TestClock.at("2026-07-13T09:10:00-04:00"), ROUTES) as bench:
+        bench.process(*[STAY[name] for name in ("A04", "A06", "A02")])
+        before = bench.resources("Task")
+        bench.process(expected)
+        assert bench.resources("Task") == before
+        bench.process(STAY["A03"])
+        assert len(bench.resources("Task")) == len(before) + 11
+        assert scheduling(bench) == []
+
+
 def test_an_appointment_elsewhere_or_before_the_discharge_schedules_nothing(
     tmp_path: Path,
 ) -> None:
-    with hub(tmp_path, TestClock.at("2026-07-13T09:10:00-04:00"), ROUTES) as bench:
+    clock = TestClock.at("2026-07-13T09:10:00-04:00")
+    with hub(tmp_path, clock, ROUTES, protocols=BOOKED) as bench:
         bench.process(*STAY.values())
         bench.process(booking("S12", "20260713090200"), site="hospb")
         bench.process(booking("S12", "20260709090200", number="2", when="20260710090000"),
@@ -99,7 +115,8 @@ def test_an_expected_discharge_asks_for_the_appointment_and_its_cancel_takes_tha
     told = {"mrn": "100234", "visit": "V78421", "place": "CCU^1^1"}
     expected = adt("A16", "2026-07-09 16:00", "X1", extra=["PV2|||||||||20260710"], **told)
     no_longer = adt("A25", "2026-07-09 18:00", "X2", occurred="2026-07-09 16:00", **told)
-    with hub(tmp_path, TestClock.at("2026-07-09T19:00:00-04:00"), ROUTES) as bench:
+    clock = TestClock.at("2026-07-09T19:00:00-04:00")
+    with hub(tmp_path, clock, ROUTES, protocols=BOOKED) as bench:
         bench.process(*[STAY[name] for name in ("A04", "A06", "A02")])
         assert scheduling(bench) == []
         bench.process(expected)
@@ -109,7 +126,7 @@ def test_an_expected_discharge_asks_for_the_appointment_and_its_cancel_takes_tha
         again = task(bench, "schedule-visit")
         assert (again["id"], again["status"]) == (asked["id"], "requested")
         assert again["restriction"]["period"]["end"] == "2026-07-10T14:05:00-04:00"
-    with hub(tmp_path / "cancelled", TestClock.at("2026-07-09T19:00:00-04:00"), ROUTES) as bench:
+    with hub(tmp_path / "cancelled", clock, ROUTES, protocols=BOOKED) as bench:
         bench.process(*[STAY[name] for name in ("A04", "A06", "A02")], expected, no_longer)
         assert scheduling(bench) in ([], ["cancelled"])
         assert "schedule-visit" not in str([
@@ -199,3 +216,21 @@ def test_a_referral_is_kept_with_its_task(tmp_path: Path) -> None:
             )
         )
         assert bench.resources("Task")[0]["status"] == "accepted"
+
+
+def test_a_protocol_that_is_taken_out_of_force_takes_its_open_tasks_back(tmp_path: Path) -> None:
+    clock = TestClock.at("2026-07-13T09:10:00-04:00")
+    with hub(tmp_path, clock, ROUTES, protocols=BOOKED) as bench:
+        bench.process(*[STAY[name] for name in ("A04", "A06", "A02", "A03")])
+        assert scheduling(bench) == ["requested"]
+        others = len(bench.resources("Task"))
+    with hub(tmp_path, clock, ROUTES) as bench:
+        bench.process(correction())
+        assert scheduling(bench) == ["cancelled"]
+        assert len(bench.resources("Task")) == others
+    with hub(tmp_path, clock, ROUTES, protocols=BOOKED) as bench:
+        bench.process(booking("S12", "20260713090200"), site="pcpb")
+        assert scheduling(bench) == ["completed"]
+    with hub(tmp_path, clock, ROUTES) as bench:
+        bench.process(booking("S14", "20260713110000", when="20260717093000"), site="pcpb")
+        assert scheduling(bench) == ["completed"]

@@ -163,12 +163,14 @@ def cast(
     database: str | None = None,
     reuse: str = "process",
     part2: str = "",
+    protocols: str = "",
 ) -> Iterator[Cast]:
     """Start the peers and the engine; stop them all at the end.
 
     Args:
         clock: SEGUE_CLOCK. reuse: `control_id_reuse` of hospital A.
         part2: a further feed, as a line of YAML.
+        protocols: those that are in force, `[PD-00, PD-01]`, instead of the default.
     """
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "tokens").write_text(
@@ -196,6 +198,8 @@ def cast(
             reuse=reuse,
             part2=part2,
         )
+        if protocols:
+            config += f"protocols: {protocols}\n"
         engine = Engine(directory, config, clock, database)
         try:
             engine.start()

@@ -34,7 +34,6 @@ DISCHARGE = [
     "bill-tcm 2026-08-09 draft",
     "contact 2026-07-14 requested",
     "med-rec 2026-07-17 requested",
-    "schedule-visit 2026-07-10 requested",
     "send-dc-info 2026-07-12 requested",
     "surveillance 2026-07-13 requested",
     "surveillance 2026-07-17 requested",
@@ -209,17 +208,15 @@ def moves(cast: Cast, tell: Tell) -> None:
     assert cast.hl7(adt("A16", "2026-07-09 16:00", "HA000105", place="4W^412^1")) == "AA"
     stay = visit(cast, "V78421")
     assert stay["meta"]["versionId"] == version
-    (asked,) = tasks_of(cast, code="schedule-visit")
-    assert summary([asked]) == ["schedule-visit 2026-07-09 requested"]
-    assert len(tasks_of(cast)) == 2
-    tell("A16", "No state change. The hospital is asked to book the follow-up.")
+    assert len(tasks_of(cast)) == 1
+    tell("A16", "Kept, no state change, 0 tasks.")
 
 
 def discharge(cast: Cast, tell: Tell) -> None:
-    """5. A03, 26 minutes late: eleven tasks of PD-01 to PD-05 and PD-00's, one delivery each."""
+    """5. A03, 26 minutes late: eleven tasks, one plan version, one delivery each."""
     cast.engine.advance("2026-07-10T14:31:00-04:00")
     plan_version = coordinating(cast)[0]["meta"]["versionId"]
-    known = {t["id"] for t in tasks_of(cast) if code_of(t) != "schedule-visit"}
+    known = {t["id"] for t in tasks_of(cast)}
     cast.mark()
     message = adt(
         "A03", "2026-07-10 14:05", "HA000106", place="4W^412^1", diagnoses=[HF, DM],
@@ -234,7 +231,7 @@ def discharge(cast: Cast, tell: Tell) -> None:
     assert (risk["status"], score(cast, risk)) == ("final", (12, 12))
     new = [t for t in tasks_of(cast) if t["id"] not in known]
     assert summary(new) == DISCHARGE
-    assert len(new) == 12
+    assert len(new) == 11
     (seen,) = [t for t in new if code_of(t) == "visit"]
     requirements = {r["action"]: r for r in inputs(seen, "requirement")}
     assert requirements["tcm-visit"]["clock"] == "C-2"
@@ -252,7 +249,7 @@ def discharge(cast: Cast, tell: Tell) -> None:
     assert int(coordinating(cast)[0]["meta"]["versionId"]) == int(plan_version) + 1
     delivered = cast.delivered()
     assert (delivered["PCPB"], delivered["PAYX"], delivered["HOSPA"]) == (1, 1, 1)
-    tell("A03", "Finished, home, LACE 12 high. 26 minutes lost on the way. 12 tasks:")
+    tell("A03", "Finished, home, LACE 12 high. 26 minutes lost on the way. 11 tasks:")
     for line in summary(new):
         tell("", f"  {line}")
 
@@ -322,12 +319,7 @@ def follow_up(cast: Cast, tell: Tell) -> None:
     assert seen["businessStatus"]["coding"][0]["code"] == "5.1.1"
     (reconciled,) = tasks_of(cast, code="med-rec")
     assert due_of(reconciled) == "2026-07-16"
-    (booked,) = tasks_of(cast, code="schedule-visit")
-    (appointment,) = cast.find("Appointment")
-    evidence = [output["valueReference"]["reference"] for output in booked["output"]]
-    assert (booked["status"], evidence) == ("completed", [f"Appointment/{appointment['id']}"])
-    tell("booked", "schedule-visit is completed; the visit is in progress (5.1.1), no more.")
-    tell("", "med-rec is due by 07-16.")
+    tell("booked", "The visit is in progress (5.1.1), not completed; med-rec is due by 07-16.")
 
     cast.engine.advance("2026-07-13T15:20:00-04:00")
     (contact,) = tasks_of(cast, code="contact")
@@ -433,7 +425,7 @@ def readmission(cast: Cast, tell: Tell) -> None:
 
 
 def second_discharge(cast: Cast, tell: Tell) -> None:
-    """11. Home again: eleven tasks and PD-00's of the new stay; what was held is cancelled."""
+    """11. Home again: eleven tasks of the new stay; what was held is cancelled."""
     cast.engine.advance("2026-07-23T13:01:00-04:00")
     message = adt(
         "A03", "2026-07-23 13:00", "HB000202", hospital="HOSPB", mrn="5501", visit="B5501",
@@ -449,7 +441,6 @@ def second_discharge(cast: Cast, tell: Tell) -> None:
         "bill-tcm 2026-08-22 draft",
         "contact 2026-07-27 requested",
         "med-rec 2026-07-30 requested",
-        "schedule-visit 2026-07-23 requested",
         "send-dc-info 2026-07-25 requested",
         "surveillance 2026-07-26 requested",
         "surveillance 2026-07-30 requested",
@@ -465,7 +456,7 @@ def second_discharge(cast: Cast, tell: Tell) -> None:
     counts: dict[str, int] = {}
     for task in everything:
         counts[task["status"]] = counts.get(task["status"], 0) + 1
-    assert counts == {"completed": 10, "cancelled": 3, "requested": 11, "draft": 2}
+    assert counts == {"completed": 9, "cancelled": 3, "requested": 10, "draft": 2}
     keys = [t["identifier"][1]["value"] for t in everything]
-    assert len(keys) == len(set(keys)) == 26
-    tell("A03 at B", "26 tasks in all: 10 completed, 3 cancelled, 11 open, 2 drafts; no duplicate.")
+    assert len(keys) == len(set(keys)) == 24
+    tell("A03 at B", "24 tasks in all: 9 completed, 3 cancelled, 10 open, 2 drafts; no duplicate.")

@@ -26,7 +26,6 @@ FIRST = [
     "bill-tcm 2026-08-01 draft",
     "contact 2026-07-07 requested",
     "med-rec 2026-07-09 requested",
-    "schedule-visit 2026-07-02 requested",
     "send-dc-info 2026-07-04 requested",
     "surveillance 2026-07-05 requested",
     "surveillance 2026-07-09 requested",
@@ -40,7 +39,6 @@ SECOND = [
     "bill-tcm 2026-08-05 draft",
     "contact 2026-07-08 requested",
     "med-rec 2026-07-13 requested",
-    "schedule-visit 2026-07-06 requested",
     "send-dc-info 2026-07-08 requested",
     "surveillance 2026-07-09 requested",
     "surveillance 2026-07-13 requested",
@@ -89,7 +87,7 @@ def play(cast: Cast, tell: Tell) -> None:
     stay = visit(cast, VISIT)
     assert score(cast, lace(cast, stay)) == (11, 11)
     assert summary(follow_up_tasks(cast)) == FIRST
-    tell("A03", "Thursday 14:00, home: LACE 11, 12 tasks.")
+    tell("A03", "Thursday 14:00, home: LACE 11, 11 tasks.")
 
     cast.engine.advance("2026-07-02T15:10:00-04:00")
     (contact,) = tasks_of(cast, code="contact")
@@ -123,14 +121,14 @@ def play(cast: Cast, tell: Tell) -> None:
     assert finished == [{"start": "2026-07-02T14:00:00-04:00", "end": "2026-07-02T17:38:00-04:00"}]
     cancelled = follow_up_tasks(cast)
     assert {t["status"] for t in cancelled} == {"cancelled"}
-    assert len(cancelled) == 12
+    assert len(cancelled) == 11
     assert {t["statusReason"]["coding"][0]["code"] for t in cancelled} == {"anchor-voided"}
     location = attempt.body["entry"][0]["response"]["location"]
     reference = "/".join(location.split("/fhir/")[-1].split("/")[:2])
     assert cast.read(reference)["status"] == "not-done"
     delivered = cast.delivered()
     assert (delivered["PCPB"], delivered["PAYX"], delivered["HOSPA"]) == (1, 1, 1)
-    tell("A13", "In progress again; 12 tasks cancelled (anchor-voided), each peer told once.")
+    tell("A13", "In progress again; 11 tasks cancelled (anchor-voided), each peer told once.")
 
     cast.engine.advance("2026-07-06T11:21:00-04:00")
     message = adt(
@@ -148,4 +146,4 @@ def play(cast: Cast, tell: Tell) -> None:
     dues = {r.get("alternative", r["due"])[:10] for r in inputs(seen, "requirement")}
     assert due_of(seen) == "2026-07-13"
     assert "2026-07-20" in str(seen["input"]), dues
-    tell("A03", "Monday 07-06: LACE 13, 12 tasks of generation 2, the attempt not inherited.")
+    tell("A03", "Monday 07-06: LACE 13, 11 tasks of generation 2, the attempt not inherited.")

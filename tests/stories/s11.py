@@ -39,7 +39,6 @@ CORRECTED = [
     "bill-tcm 2026-08-08 draft",
     "contact 2026-07-13 requested",
     "med-rec 2026-07-16 requested",
-    "schedule-visit 2026-07-09 requested",
     "send-dc-info 2026-07-11 requested",
     "surveillance 2026-07-12 requested",
     "surveillance 2026-07-16 requested",

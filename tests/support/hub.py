@@ -32,6 +32,7 @@ from segue.pipeline.process import Outcome, process
 from segue.pipeline.rebuild import Rebuilt, rebuild
 from segue.pipeline.routes import Route
 from segue.pipeline.workers import Worker
+from segue.settings import PROTOCOLS
 from segue.store.packing import unpack
 from segue.store.records import NewEntry
 from segue.store.store import open_journal, open_store
@@ -206,9 +207,10 @@ def hub(
     clock: TestClock | None = None,
     routes: Sequence[Route] = (),
     feeds: Sequence[FeedRules] = (),
+    protocols: Sequence[str] = PROTOCOLS,
 ) -> Iterator[Bench]:
     """`make_hub`, closed at the end."""
-    bench = make_hub(directory, clock, routes, feeds)
+    bench = make_hub(directory, clock, routes, feeds, protocols)
     try:
         yield bench
     finally:
@@ -220,8 +222,13 @@ def make_hub(
     clock: TestClock | None = None,
     routes: Sequence[Route] = (),
     feeds: Sequence[FeedRules] = (),
+    protocols: Sequence[str] = PROTOCOLS,
 ) -> Bench:
-    """Open a store in a directory or at a PostgreSQL URL, and build a hub on it."""
+    """Open a store in a directory or at a PostgreSQL URL, and build a hub on it.
+
+    Args:
+        protocols: names of those that are in force.
+    """
     clock = clock or TestClock.at("2026-07-10T15:30:00-04:00")
     if isinstance(directory, Path):
         _copy(directory)
@@ -244,7 +251,7 @@ def make_hub(
         feeds={feed.name: feed for feed in feeds},
         gate=gate(),
         validator=Validator(gate()),
-        protocols=shipped_protocols(),
+        protocols=shipped_protocols().in_force(protocols),
         setting=setting(
             {route.name: route.site for route in routes},
             [route.name for route in routes if route.receipt == "record"],

@@ -180,6 +180,37 @@ def test_all_faults_are_said_at_once(tmp_path: Path) -> None:
     assert len(problems(tmp_path, text, PCPB_TOKEN="x")) == 2
 
 
+def test_the_protocols_in_force_are_a_list_of_names(tmp_path: Path) -> None:
+    assert load(None, {}).protocols == ("PD-01", "PD-02", "PD-03", "PD-04", "PD-05")
+    chosen = load(write(tmp_path, "version: 1\nprotocols: [PD-00, PD-01]\n"), {})
+    assert chosen.protocols == ("PD-00", "PD-01")
+    assert load(write(tmp_path, "version: 1\nprotocols: []\n"), {}).protocols == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("protocols: [PD-01, PD01]", "2  protocols: no protocol 'PD01'. Did you mean 'PD-01'?"),
+        (
+            "protocols: [cough]",
+            "2  protocols: no protocol 'cough'. There are PD-00, PD-01, PD-02, PD-03, PD-04, "
+            "PD-05.",
+        ),
+        ("protocols: [PD-01, PD-01]", "2  protocols: PD-01 given twice"),
+        ("protocols: PD-01", "2  protocols: expected a list, [a, b]"),
+        ("protocol: [PD-01]", "2  protocol: unknown key. Did you mean 'protocols'?"),
+        ("profiles: [./own]\nprotocols: [OUR-1]", "own/plan_definitions/one.json: not JSON"),
+    ],
+)
+def test_a_protocol_that_is_not_there_is_one_clear_line(
+    tmp_path: Path, line: str, expected: str
+) -> None:
+    (tmp_path / "own" / "plan_definitions").mkdir(parents=True)
+    (tmp_path / "own" / "plan_definitions" / "one.json").write_text("{", encoding="utf-8")
+    (problem,) = problems(tmp_path, f"version: 1\n{line}\n")
+    assert expected in problem
+
+
 def test_listening_beyond_loopback_needs_authentication(tmp_path: Path) -> None:
     text = WHOLE.replace("listen: 127.0.0.1:8080", "listen: 0.0.0.0:8080").replace(
         "listen: 127.0.0.1:2575", "listen: 0.0.0.0:2575"

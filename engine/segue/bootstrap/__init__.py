@@ -370,12 +370,26 @@ def rules_of(settings: Settings) -> Rules:
 
     Raises:
         MappingError: a mapping file is wrong.
+        ProtocolError: a protocol of a site is wrong.
     """
-    from segue.care.protocols import shipped as shipped_protocols
     from segue.fhir.profiles import definitions
     from segue.fhir.validate import Gate
 
-    return Rules(Mappings(settings), Gate(definitions()), shipped_protocols())
+    in_force = protocols_of(settings).in_force(settings.protocols)
+    return Rules(Mappings(settings), Gate(definitions()), in_force)
+
+
+def protocols_of(settings: Settings) -> "Protocols":
+    """The shipped protocols and those of the site's own profiles, all of them in force.
+
+    Raises:
+        ProtocolError: one is wrong.
+    """
+    from segue.care.protocols import load
+    from segue.fhir.fhirpath import compile_path
+    from segue.fhir.profiles import shipped
+
+    return load(shipped(), settings.profiles, compile_path)
 
 
 def build_hub(
@@ -448,8 +462,8 @@ def prepare(settings: Settings) -> Iterator[Rules]:
     """Make everything ready before the processes start; holds the data directory.
 
     Raises:
-        StartRefused: another engine lives here, a port is taken, a mapping is wrong, the
-            database does not answer or must be upgraded first.
+        StartRefused: another engine lives here, a port is taken, a mapping or a protocol
+            is wrong, the database does not answer or must be upgraded first.
     """
     from segue.fhir.search.custom import SearchParameterError
     from segue.mapping.source import MappingError

@@ -11,7 +11,7 @@ Source: http://hl7.org/fhir/R4/plandefinition.html
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -42,6 +42,7 @@ RULES: Final = frozenset(
     }
 )
 
+DRAFT: Final = "draft"
 _REMEMBERED: Final = 4096
 
 
@@ -123,8 +124,8 @@ class Protocols:
     """All loaded protocols.
 
     Attributes:
-        clocks: the clock table. definitions: the PlanDefinitions as loaded;
-            activities: the ActivityDefinitions that they name.
+        clocks: the clock table. definitions: the PlanDefinitions as loaded, those that
+            are not in force as drafts; activities: the ActivityDefinitions that they name.
         issues: what loading had to work around.
     """
 
@@ -146,10 +147,26 @@ class Protocols:
             self._by_event.setdefault(action.event, []).append(action)
         self._asked: dict[tuple[str, Situation], dict[str, tuple[Applied, ...]]] = {}
 
+    @property
+    def names(self) -> list[str]:
+        """`PD-00` and so on, in the order of loading."""
+        return [name_of(one) for one in self.definitions]
+
     def only(self, plan: str) -> "Protocols":
         """One protocol alone, by the canonical of its PlanDefinition."""
         chosen = [one for one in self.actions.values() if one.plan == plan]
         return Protocols(chosen, self.clocks, self.definitions, activities=self.activities)
+
+    def in_force(self, names: Collection[str]) -> "Protocols":
+        """Those of these names are asked; the others stay known, as drafts."""
+        shown = [
+            one if name_of(one) in names else {**one, "status": DRAFT} for one in self.definitions
+        ]
+        actions = list(self.actions.values())
+        made = Protocols(actions, self.clocks, shown, self.issues, self.activities)
+        for event, known in made._by_event.items():
+            made._by_event[event] = [one for one in known if one.protocol in names]
+        return made
 
     def ask(self, event: str, situation: Situation) -> Mapping[str, tuple[Applied, ...]]:
         """What applies at an event: need to its requirements, in the order of the protocols."""
@@ -183,12 +200,15 @@ Fallback = Callable[[str], Condition]
 """Compiles what is outside the subset (fhirpathpy); slower, so its use is an issue."""
 
 
-def load(folder: Path, fallback: Fallback | None = None) -> Protocols:
-    """Read the clocks, ActivityDefinitions and PlanDefinitions of a folder.
+def load(folder: Path, sites: Sequence[Path] = (), fallback: Fallback | None = None) -> Protocols:
+    """Read the clocks of a folder, and the ActivityDefinitions and PlanDefinitions of all.
 
     Args:
         folder: as `fhir_profiles`, with `clocks.yaml`, `plan_definitions/` and
             `activity_definitions/`.
+        sites: a site's own folders, either part may be missing there; one of the same
+            name (PlanDefinition) or canonical (ActivityDefinition) takes the place of
+            what was read before.
         fallback: compiles expressions outside the subset; without it they are errors.
 
     Raises:
@@ -196,24 +216,42 @@ def load(folder: Path, fallback: Fallback | None = None) -> Protocols:
     """
     clocks = clock_table.load(folder / "clocks.yaml")
     activities = {
-        f"{one['url']}|{one['version']}": one
-        for _, one in _read(folder / "activity_definitions", "ActivityDefinition")
+        _canonical(path, one): one
+        for path, one in _all(folder, sites, "activity_definitions", "ActivityDefinition")
     }
     issues: list[Issue] = []
     actions: list[Action] = []
-    plans = _read(folder / "plan_definitions", "PlanDefinition")
-    for path, plan in plans:
+    plans = _plans(folder, sites)
+    for path, plan in plans.values():
         reader = _PlanReader(path.name, plan, activities, clocks, fallback, issues)
-        actions.extend(reader.actions())
+        try:
+            actions.extend(reader.actions())
+        except KeyError as error:
+            raise ProtocolError(f"{path}: {error.args[0]} is missing") from None
     doubled = {one.id for one in actions if sum(other.id == one.id for other in actions) > 1}
     if doubled:
         raise ProtocolError(f"{folder}: action ids used twice: {', '.join(sorted(doubled))}")
-    return Protocols(actions, clocks, [plan for _, plan in plans], issues, [*activities.values()])
+    definitions = [plan for _, plan in plans.values()]
+    return Protocols(actions, clocks, definitions, issues, [*activities.values()])
+
+
+def names(folder: Path, sites: Sequence[Path] = ()) -> list[str]:
+    """The names of the protocols that `load` would find.
+
+    Raises:
+        ProtocolError: a PlanDefinition cannot be read.
+    """
+    return [*_plans(folder, sites)]
+
+
+def name_of(definition: Mapping[str, Any]) -> str:
+    """`PD-01`: the first identifier of a PlanDefinition."""
+    return str(definition["identifier"][0]["value"])
 
 
 @lru_cache(maxsize=1)
 def shipped() -> Protocols:
-    """The protocols that come with Segue."""
+    """The protocols that come with Segue, all in force."""
     from segue.fhir.profiles import shipped as folder
 
     return load(folder())
@@ -227,6 +265,34 @@ def extension(element: Mapping[str, Any], url: str) -> list[dict[str, Any]]:
 def value_of(one: Mapping[str, Any]) -> Any:
     """The `value[x]` of an extension."""
     return next((value for key, value in one.items() if key.startswith("value")), None)
+
+
+def _plans(folder: Path, sites: Sequence[Path]) -> dict[str, tuple[Path, dict[str, Any]]]:
+    """The PlanDefinitions by name."""
+    found = {}
+    for path, plan in _all(folder, sites, "plan_definitions", "PlanDefinition"):
+        _canonical(path, plan)
+        try:
+            found[name_of(plan)] = path, plan
+        except (KeyError, IndexError, TypeError):
+            raise ProtocolError(f"{path}: the first identifier is its name, PD-01") from None
+    return found
+
+
+def _canonical(path: Path, definition: Mapping[str, Any]) -> str:
+    if "url" not in definition or "version" not in definition:
+        raise ProtocolError(f"{path}: url and version are needed")
+    return f"{definition['url']}|{definition['version']}"
+
+
+def _all(
+    folder: Path, sites: Sequence[Path], part: str, kind: str
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """What the shipped folder holds, then the sites'."""
+    yield from _read(folder / part, kind)
+    for site in sites:
+        if any((site / part).glob("*.json")):
+            yield from _read(site / part, kind)
 
 
 def _read(folder: Path, kind: str) -> list[tuple[Path, dict[str, Any]]]:
@@ -301,7 +367,7 @@ class _PlanReader:
         tolerance = rule.get("tolerance")
         return Action(
             id=str(action["id"]),
-            protocol=str(self.plan["identifier"][0]["value"]),
+            protocol=name_of(self.plan),
             plan=f"{self.plan['url']}|{self.plan['version']}",
             definition=canonical,
             event=event,

@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo
 
 from segue.care.coordinate import coordinate
 from segue.care.dates import moment_of
-from segue.care.protocols import Protocols, extension, value_of
+from segue.care.protocols import Protocols, extension, name_of, value_of
 from segue.care.requirements import requirements_of
 from segue.care.tasks import NEED_SYSTEM
 from segue.care.view import (
@@ -67,7 +67,7 @@ class Vector:
 
 def vectors(definition: Mapping[str, Any]) -> list[Vector]:
     """The test vectors of a PlanDefinition."""
-    protocol = str(definition["identifier"][0]["value"])
+    protocol = name_of(definition)
     found = []
     for one in extension(definition, "urn:segue:test-vector"):
         vector = Vector(protocol, "", [], "", [])

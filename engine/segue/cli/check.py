@@ -8,7 +8,7 @@ from segue.settings import Settings, did_you_mean
 
 
 def check(config: Config = None, json: Json = False) -> None:
-    """Check the configuration, the mappings with their cases, and the profiles.
+    """Check the configuration, the mappings with their cases, profiles and protocols.
 
     Exit code 0 if all is well, 1 if something is wrong, 2 if the configuration itself
     cannot be read. Warnings do not change the exit code.
@@ -18,6 +18,7 @@ def check(config: Config = None, json: Json = False) -> None:
         "configuration": _configuration(settings),
         "mappings": _mappings(settings),
         "profiles": _profiles(settings),
+        "protocols": _protocols(settings),
     }
     wrong = any(problem["severity"] == "error" for part in found.values() for problem in part)
     if json:
@@ -27,7 +28,7 @@ def check(config: Config = None, json: Json = False) -> None:
             errors = sum(p["severity"] == "error" for p in problems)
             typer.echo(f"{name:14} {'ok' if not errors else f'{errors} wrong'}")
             for problem in problems:
-                typer.echo(f"  {problem['severity']:8} {problem['text']}")
+                typer.echo(f"  {problem['severity']:11} {problem['text']}")
     if wrong:
         raise typer.Exit(WRONG)
 
@@ -80,16 +81,33 @@ def _mappings(settings: Settings) -> list[dict[str, str]]:
 
 def _profiles(settings: Settings) -> list[dict[str, str]]:
     from segue.bootstrap import install_search_parameters
-    from segue.care.protocols import ProtocolError, shipped
-    from segue.care.vectors import check as run_vectors
     from segue.fhir.search.custom import SearchParameterError
 
     try:
         install_search_parameters(settings)
     except SearchParameterError as error:
         return [_problem("error", line) for line in str(error).splitlines()]
+    return []
+
+
+def _protocols(settings: Settings) -> list[dict[str, str]]:
+    """What is wrong with the protocols, and which of them are in force."""
+    from segue.bootstrap import protocols_of
+    from segue.care.protocols import ProtocolError
+    from segue.care.vectors import check as run_vectors
+
     try:
-        issues = run_vectors(shipped())
+        protocols = protocols_of(settings)
+        issues = [*protocols.issues, *run_vectors(protocols)]
     except ProtocolError as error:
         return [_problem("error", str(error))]
-    return [_problem(issue.severity, f"{issue.where}: {issue.text}") for issue in issues]
+    except ValueError as error:
+        return [_problem("error", f"protocols: {error}")]
+    idle = [name for name in protocols.names if name not in settings.protocols]
+    told = f"in force: {', '.join(settings.protocols) or 'none'}"
+    if idle:
+        told += f"; not in force: {', '.join(idle)}"
+    return [
+        *(_problem(issue.severity, f"{issue.where}: {issue.text}") for issue in issues),
+        _problem("information", told),
+    ]

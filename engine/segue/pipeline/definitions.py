@@ -1,10 +1,11 @@
 """The definitions that the engine works by, stored so that clients can read and search them.
 
-They are the protocols and their activities, the code tables as ConceptMaps, and what the
-folders of a site hold: profiles, value sets, code systems, search parameters. What HL7
-publishes is known by its canonical URL and not stored.
+They are the protocols (drafts where they are not in force) and their activities, the code
+tables as ConceptMaps, and what the folders of a site hold: profiles, value sets, code
+systems, search parameters. What HL7 publishes is known by its canonical URL and not stored.
 """
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,13 +25,11 @@ log = structlog.get_logger(__name__)
 
 def own(hub: Hub, type_: str | None = None) -> Iterator[Resource]:
     """The engine's own definitions, of a type or all; each has an id."""
-    if type_ in (None, "PlanDefinition"):
-        yield from hub.protocols.definitions
-    if type_ in (None, "ActivityDefinition"):
-        yield from hub.protocols.activities
     if type_ in (None, "ConceptMap"):
         yield from _tables(hub)
-    for one in site_definitions(hub.validator.folders):
+    protocols = hub.protocols
+    published = site_definitions(hub.validator.folders)
+    for one in itertools.chain(protocols.definitions, protocols.activities, published):
         if type_ in (None, one["resourceType"]):
             made = stable_id(one["resourceType"], str(one.get("url", "")))
             yield one if "id" in one else {**one, "id": made}

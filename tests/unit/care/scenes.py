@@ -20,9 +20,11 @@ from segue.care.view import (
     Visit,
 )
 from segue.model.instants import Moment, microseconds
+from segue.settings import PROTOCOLS as IN_FORCE
 
 PROFILES = Path(__file__).parents[3] / "fhir_profiles"
-PROTOCOLS = protocols.load(PROFILES)
+ALL = protocols.load(PROFILES)
+PROTOCOLS = ALL.in_force(IN_FORCE)
 NEW_YORK = ZoneInfo("America/New_York")
 ICD = "http://hl7.org/fhir/sid/icd-10-cm"
 
@@ -195,8 +197,8 @@ def receipt(person, reference, when, destination="pcpb", **what):
 class View:
     """What coordination yields, with the questions that tests ask."""
 
-    def __init__(self, person, now, setting=SETTING):
-        self.care = coordinate(person, at(now), setting, PROTOCOLS)
+    def __init__(self, person, now, setting=SETTING, protocols=PROTOCOLS):
+        self.care = coordinate(person, at(now), setting, protocols)
         self.resources = self.care.resources
         broken = check(self.resources)
         assert broken == [], broken

@@ -126,7 +126,7 @@ def test_skilled_nursing_keeps_the_surveillance_on_hold_until_the_way_home():
 def test_a_discharge_without_disposition_starts_follow_up_and_asks_for_it():
     person, _ = home(None)
     view = View(person, "07-02 14:10")
-    assert len(view.open()) == 14
+    assert len(view.open()) == 13
     fix = view.task("fix-disposition", V)
     assert fix["restriction"]["period"]["end"] == "2026-07-02T18:00:00-04:00"
     assert fix["owner"]["display"] == "Hospital A"
@@ -162,7 +162,7 @@ def test_an_observation_stay_has_transitional_care_but_no_inpatient_measures():
     person = primed()
     discharge(admit(person, V, "07-01 10:00", "OBSENC"), "07-02 14:00")
     assert needs(View(person, "07-02 14:10")) == {
-        *("contact", "schedule-visit", "visit", "med-rec", "tcm-records", "bill-tcm"),
+        *("contact", "visit", "med-rec", "tcm-records", "bill-tcm"),
         *(f"surveillance-{n}" for n in (3, 7, 14, 21, 30)),
     }
 

@@ -71,10 +71,10 @@ def test_all_120_orders_of_a_stay_each_twice_give_one_canonical_state() -> None:
     assert len(found) == 1
 
 
-def test_the_folded_stay_has_the_twelve_discharge_tasks_and_its_score() -> None:
+def test_the_folded_stay_has_the_eleven_discharge_tasks_and_its_score() -> None:
     made = view(facts_of_s11(), "07-10 15:30")
     dues = {key(task).split("|")[-2]: due(task) for task in made.tasks}
-    assert len(dues) == 13
+    assert len(dues) == 12
     assert (dues["contact"], dues["visit"], dues["notify-admit"]) == ("07-14", "07-17", "07-07")
     points = made.of("Observation")[0]["valueRange"]
     assert (points["low"]["value"], points["high"]["value"]) == (12, 12)
@@ -106,7 +106,7 @@ def test_a_cancelled_and_repeated_discharge_is_of_the_second_generation() -> Non
         assert {
             key(task).rpartition("|")[2] for task in made.tasks if "|contact|" in key(task)
         } == {"2"}
-        assert len(made.open()) == 12
+        assert len(made.open()) == 11
 
 
 @pytest.mark.parametrize("event", ["A11", "A23"])

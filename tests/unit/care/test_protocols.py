@@ -7,22 +7,22 @@ import pytest
 
 from segue.care import protocols, vectors
 from segue.care.protocols import ProtocolError, Situation
-from tests.unit.care.scenes import PROFILES, PROTOCOLS
+from segue.fhir.fhirpath import compile_path
+from tests.unit.care.scenes import ALL, PROFILES, PROTOCOLS, View, admit, discharge, primed
 
 HOME = Situation("IMP", "IMP", "community", 71, False, False, True, 12)
 
 
 def test_the_protocols_are_there_with_one_activity_for_each_action():
-    numbers = [d["identifier"][0]["value"] for d in PROTOCOLS.definitions]
-    assert numbers == ["PD-00", "PD-01", "PD-02", "PD-03", "PD-04", "PD-05"]
-    assert PROTOCOLS.issues == ()
-    used = {action.definition for action in PROTOCOLS.actions.values()}
+    assert ALL.names == ["PD-00", "PD-01", "PD-02", "PD-03", "PD-04", "PD-05"]
+    assert ALL.issues == ()
+    used = {action.definition for action in ALL.actions.values()}
     files = {path.stem for path in (PROFILES / "activity_definitions").glob("*.json")}
     assert {canonical.rpartition(":")[2].partition("|")[0] for canonical in used} == files
 
 
 def test_all_embedded_vectors_hold():
-    assert vectors.check(PROTOCOLS) == []
+    assert vectors.check(ALL) == []
 
 
 def test_every_protocol_has_vectors_and_one_that_expects_nothing_or_a_closure():
@@ -45,9 +45,9 @@ def test_a_vector_that_does_not_hold_is_an_issue_that_shows_both_sides():
     assert "2026-07-04" in issue.text
 
 
-def test_a_discharge_home_asks_for_twelve_needs_with_shared_tasks():
+def test_a_discharge_home_asks_for_eleven_needs_with_shared_tasks():
     asked = PROTOCOLS.ask("encounter-discharged", HOME)
-    assert len(asked) == 12
+    assert len(asked) == 11
     assert [one.action.id for one in asked["visit"]] == ["tcm-visit", "engage"]
     assert [one.action.id for one in asked["med-rec"]] == ["tcm-med-rec", "trc-med-rec"]
 
@@ -61,6 +61,25 @@ def test_the_visit_clock_follows_the_upper_end_of_the_score():
 
 def test_an_event_that_no_protocol_knows_asks_for_nothing():
     assert PROTOCOLS.ask("encounter-transferred", HOME) == {}
+
+
+def test_what_is_not_in_force_is_known_as_a_draft_and_asks_for_nothing():
+    assert PROTOCOLS.names == ALL.names
+    shown = {one["identifier"][0]["value"]: one["status"] for one in PROTOCOLS.definitions}
+    assert shown.pop("PD-00") == "draft"
+    assert set(shown.values()) == {"active"}
+    assert PROTOCOLS.ask("encounter-discharge-expected", HOME) == {}
+    alone = PROTOCOLS.only("urn:segue:PlanDefinition:core-coordination|2026.1")
+    assert list(alone.ask("encounter-discharge-expected", HOME)) == ["schedule-visit"]
+    assert {one["status"] for one in ALL.definitions} == {"active"}
+
+
+def test_nothing_in_force_asks_for_nothing_and_still_keeps_the_stay():
+    person = primed()
+    discharge(admit(person, "HOSPA|V1", "07-01 10:00"), "07-02 14:00")
+    view = View(person, "07-02 14:10", protocols=ALL.in_force(()))
+    assert view.tasks == []
+    assert len(view.of("EpisodeOfCare")) == 1
 
 
 @pytest.fixture
@@ -115,7 +134,7 @@ def test_a_condition_outside_the_subset_can_fall_back_and_is_then_an_issue(folde
     edit(folder, TRC, "%age.empty()", "%age.trace('x').empty()")
     with pytest.raises(ProtocolError):
         protocols.load(folder)
-    loaded = protocols.load(folder, lambda _expression: lambda _resource, _variables: [True])
+    loaded = protocols.load(folder, (), lambda _expression: lambda _resource, _variables: [True])
     assert [issue.code for issue in loaded.issues] == ["slow-condition"]
     assert "send-dc-info" in loaded.ask("encounter-discharged", HOME)
 
@@ -130,3 +149,69 @@ def test_a_folder_without_protocols_is_refused(folder):
 def test_a_vector_line_that_cannot_be_read_is_refused(line):
     with pytest.raises(ValueError, match="test vector"):
         vectors.Scene().play(line)
+
+
+def own(site, name, **changes):
+    """A site's own protocol: the shipped one of medication lists, changed."""
+    plan = json.loads((PROFILES / "plan_definitions" / "pd-04-trc-engagement.json").read_text())
+    plan |= {"url": f"urn:site:PlanDefinition:{name}", "identifier": [{"value": name}]} | changes
+    plan = {key: value for key, value in plan.items() if value is not None}
+    (site / "plan_definitions").mkdir(exist_ok=True)
+    (site / "plan_definitions" / f"{name}.json").write_text(json.dumps(plan))
+    return plan
+
+
+def test_a_site_adds_its_own_protocols_and_replaces_shipped_ones(tmp_path):
+    group = {
+        "id": "ours",
+        "trigger": [{"type": "named-event", "name": "encounter-admitted"}],
+        "condition": [
+            {
+                "kind": "applicability",
+                "expression": {
+                    "language": "text/fhirpath",
+                    "expression": "Encounter.class.code.matches('I.P')",
+                },
+            }
+        ],
+        "definitionCanonical": "urn:segue:ActivityDefinition:find-pcp|2026.1",
+        "extension": [
+            {
+                "url": "urn:segue:clock",
+                "extension": [{"url": "code", "valueCode": "C-1"}],
+            }
+        ],
+    }
+    own(tmp_path, "OUR-1", action=[group], extension=[])
+    own(tmp_path, "PD-04", action=[], extension=[])
+    assert protocols.names(PROFILES, [tmp_path])[-1] == "OUR-1"
+    with pytest.raises(ProtocolError, match="matches"):
+        protocols.load(PROFILES, [tmp_path])
+    made = protocols.load(PROFILES, [tmp_path], compile_path)
+    assert made.names == [*ALL.names, "OUR-1"]
+    assert [(one.code, "OUR-1" in one.where) for one in made.issues] == [("slow-condition", True)]
+    asked = made.ask("encounter-admitted", HOME)
+    assert [one.action.id for one in asked["find-pcp"]] == ["ours"]
+    assert made.ask("encounter-admitted", HOME._replace(kind="EMER")).get("find-pcp") is None
+    assert [one.action.id for one in made.ask("encounter-discharged", HOME)["visit"]] == [
+        "tcm-visit"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"identifier": None}, "OUR-1.json: the first identifier is its name"),
+        ({"identifier": []}, "OUR-1.json: the first identifier is its name"),
+        ({"version": None}, "OUR-1.json: url and version are needed"),
+        ({"action": [{"trigger": [{"type": "named-event", "name": "encounter-admitted"}],
+                      "definitionCanonical": "urn:segue:ActivityDefinition:find-pcp|2026.1",
+                      "extension": [{"url": "urn:segue:clock",
+                                     "extension": [{"url": "code", "valueCode": "C-1"}]}]}]},
+         "OUR-1.json: id is missing"),
+    ],
+)  # fmt: skip
+def test_a_sites_protocol_that_lacks_something_is_named(tmp_path, changes, says):
+    own(tmp_path, "OUR-1", **changes)
+    with pytest.raises(ProtocolError, match=says):
+        protocols.load(PROFILES, [tmp_path])

@@ -24,7 +24,6 @@ from tests.unit.care.scenes import (
 V = "HOSPA|V79001"
 GENERATION_1 = {
     "contact": ("07-07", "requested"),
-    "schedule-visit": ("07-02", "requested"),
     "visit": ("07-09", "requested"),
     "med-rec": ("07-09", "requested"),
     "tcm-records": ("07-07", "requested"),
@@ -38,7 +37,6 @@ GENERATION_1 = {
 }
 GENERATION_2 = {
     "contact": ("07-08", "requested"),
-    "schedule-visit": ("07-06", "requested"),
     "visit": ("07-13", "requested"),
     "med-rec": ("07-13", "requested"),
     "tcm-records": ("07-08", "requested"),
@@ -110,7 +108,7 @@ def test_what_the_hub_had_made_is_then_cancelled_as_voided_and_keeps_its_attempt
     cancel_discharge(visit)
     kept = {key(task) for task in View(person, "07-02 17:39").tasks}
     withdrawn = [retract(task, person) for task in before if key(task) not in kept]
-    assert len(withdrawn) == 12
+    assert len(withdrawn) == 11
     assert {(task["status"], reason(task)) for task in withdrawn} == {
         ("cancelled", "anchor-voided")
     }
@@ -201,9 +199,8 @@ def arrived_first():
     return person, visit
 
 
-TWELVE = {
+ELEVEN = {
     "contact": ("07-14", "requested"),
-    "schedule-visit": ("07-10", "requested"),
     "visit": ("07-17", "requested"),
     "med-rec": ("07-17", "requested"),
     "tcm-records": ("07-14", "requested"),
@@ -217,12 +214,12 @@ TWELVE = {
 }
 
 
-def test_a_discharge_that_arrives_first_makes_its_twelve_tasks_at_once():
+def test_a_discharge_that_arrives_first_makes_its_eleven_tasks_at_once():
     person, _ = arrived_first()
     view = View(person, "07-10 15:30")
     found = view.summary()
     assert found.pop("notify-admit") == ("07-07", "requested")  # overdue, still sent
-    assert found == TWELVE
+    assert found == ELEVEN
     low = view.of("Observation")[0]["valueRange"]
     assert (low["low"]["value"], low["high"]["value"]) == (12, 12)
 
@@ -250,7 +247,6 @@ def test_a_corrected_discharge_time_moves_the_dues_and_keeps_the_ids():
     found.pop("notify-admit")
     assert found == {
         "contact": ("07-13", "requested"),
-        "schedule-visit": ("07-09", "requested"),
         "visit": ("07-16", "requested"),
         "med-rec": ("07-16", "requested"),
         "tcm-records": ("07-13", "requested"),

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.unit.care.scenes import (
+    ALL,
     View,
     admit,
     at,
@@ -179,12 +180,11 @@ def test_2_other_receipts_close_nothing(what, destination):
     assert View(person, "07-05 14:00").task("notify-admit")["status"] == "requested"
 
 
-def test_5_the_discharge_makes_exactly_twelve_tasks_with_their_dues():
+def test_5_the_discharge_makes_exactly_eleven_tasks_with_their_dues():
     view = View(Story().to(5).person, "07-10 14:31")
     assert view.summary() == {
         "notify-admit": ("07-07", "completed"),
         "contact": ("07-14", "requested"),
-        "schedule-visit": ("07-10", "requested"),
         "visit": ("07-17", "requested"),
         "med-rec": ("07-17", "requested"),
         "tcm-records": ("07-14", "requested"),
@@ -213,12 +213,11 @@ def test_5_one_visit_task_holds_both_requirements_with_their_windows():
     assert [c["coding"][0]["code"] for c in task["performerType"]] == ["primary-care"]
 
 
-def test_5_owners_are_the_hospital_before_the_patient_leaves_and_the_practice_for_the_rest():
+def test_5_owners_are_the_hospital_for_its_document_and_the_practice_for_the_rest():
     view = View(Story().to(5).person, "07-10 14:31")
     owners = {task["code"]["coding"][0]["code"]: task["owner"]["display"] for task in view.tasks}
     assert owners.pop("notify-admit") == "Segue coordination hub"
     assert owners.pop("send-dc-info") == "Hospital A"
-    assert owners.pop("schedule-visit") == "Hospital A"
     assert set(owners.values()) == {"Practice B"}
     assert (
         view.task("send-dc-info")["performerType"][0]["coding"][0]["code"]
@@ -260,10 +259,6 @@ def test_7_a_booking_is_not_a_visit_but_bounds_the_reconciliation():
     view = View(Story().to(7).person, "07-13 09:03")
     visit = view.task("visit")
     assert (visit["status"], business(visit)) == ("in-progress", "5.1.1")
-    scheduled = view.task("schedule-visit")
-    assert scheduled["status"] == "completed"
-    assert outputs(scheduled) == [("evidence", "Appointment/a1")]
-    assert scheduled["executionPeriod"]["start"] == utc("07-13 09:02")
     assert view.summary()["med-rec"] == ("07-16", "requested")
     assert requirement(view.task("med-rec"), "tcm-med-rec")["by"] == "Appointment/a1"
     assert requirement(view.task("med-rec"), "trc-med-rec")["due"][:10] == "2026-08-09"
@@ -277,10 +272,31 @@ def test_7_what_becomes_of_the_appointment_shows_in_the_business_status_only(sta
     evidence(
         person, "Appointment/a1", "pcpb", "07-16 12:00", status=status, start=at("07-16 10:30").text
     )
-    view = View(person, "07-16 12:00")
-    visit = view.task("visit")
+    visit = View(person, "07-16 12:00").task("visit")
     assert (visit["status"], business(visit)) == ("in-progress", code)
-    wanted = "completed" if status == "fulfilled" else "requested"
+
+
+def test_with_core_coordination_the_hospital_books_the_visit_before_the_patient_leaves():
+    view = View(Story().to(5).person, "07-10 14:31", protocols=ALL)
+    assert view.summary()["schedule-visit"] == ("07-10", "requested")
+    assert view.task("schedule-visit")["owner"]["display"] == "Hospital A"
+    view = View(Story().to(7).person, "07-13 09:03", protocols=ALL)
+    scheduled = view.task("schedule-visit")
+    assert scheduled["status"] == "completed"
+    assert outputs(scheduled) == [("evidence", "Appointment/a1")]
+    assert scheduled["executionPeriod"]["start"] == utc("07-13 09:02")
+
+
+@pytest.mark.parametrize(
+    ("status", "wanted"),
+    [("noshow", "requested"), ("cancelled", "requested"), ("fulfilled", "completed")],
+)
+def test_with_core_coordination_an_appointment_that_falls_through_asks_again(status, wanted):
+    person = Story().to(7).person
+    evidence(
+        person, "Appointment/a1", "pcpb", "07-16 12:00", status=status, start=at("07-16 10:30").text
+    )
+    view = View(person, "07-16 12:00", protocols=ALL)
     assert view.task("schedule-visit")["status"] == wanted
 
 
@@ -299,7 +315,7 @@ def test_9_the_visit_and_the_list_close_what_they_meet_and_make_nothing_new():
     assert (view.task("visit")["status"], business(view.task("visit"))) == ("completed", "7.0")
     assert view.task("med-rec")["status"] == "completed"
     assert view.task("surveillance-7")["status"] == "completed"
-    assert len(view.tasks) == 13
+    assert len(view.tasks) == 12
     assert len(view.of("EpisodeOfCare")) == 1
 
 
@@ -329,7 +345,6 @@ def test_11_the_second_discharge_starts_anew_and_ends_what_was_held():
     assert view.summary(V2) == {
         "notify-admit": ("07-21", "completed"),
         "contact": ("07-27", "requested"),
-        "schedule-visit": ("07-23", "requested"),
         "visit": ("07-30", "requested"),
         "med-rec": ("07-30", "requested"),
         "tcm-records": ("07-27", "requested"),
@@ -349,14 +364,14 @@ def test_11_the_second_discharge_starts_anew_and_ends_what_was_held():
     assert [part["valueRange"]["low"]["value"] for part in components] == [4, 3, 3, 3]
 
 
-def test_11_in_the_end_there_are_26_tasks():
+def test_11_in_the_end_there_are_24_tasks():
     view = View(Story().to(11).person, "07-23 13:00")
     statuses = [task["status"] for task in view.tasks]
-    assert len(statuses) == 26
+    assert len(statuses) == 24
     assert {s: statuses.count(s) for s in set(statuses)} == {
-        "completed": 10,
+        "completed": 9,
         "cancelled": 3,
-        "requested": 11,
+        "requested": 10,
         "draft": 2,
     }
     episode = next(
