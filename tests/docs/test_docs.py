@@ -38,7 +38,7 @@ def test_the_readme_starts_with_two_commands_that_the_makefile_has() -> None:
 
 
 def test_every_setting_that_the_example_of_the_documentation_names_is_read(tmp_path: Path) -> None:
-    from segue.settings import load
+    from segue.settings.load import load
 
     text = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```yaml\n(version: 1\n.*?)```", text, re.DOTALL)
@@ -80,7 +80,7 @@ def test_the_compose_files_publish_on_loopback_and_build_the_same_image(name: st
 
 
 def test_the_containers_configuration_is_accepted() -> None:
-    from segue.settings import load
+    from segue.settings.load import load
 
     settings = load(ROOT / "docker" / "segue.yaml", {})
     assert settings.http.tokens is not None

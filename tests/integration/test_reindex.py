@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from segue.bootstrap import opened, prepare
 from segue.cli import app
 from segue.fhir.search.custom import install
-from segue.settings import load
+from segue.settings.load import load
 from tests.contract.test_store_reindex import COLOUR, found, patient
 from tests.contract.test_store_search import put
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from segue.settings import Address, ConfigError, load
+from segue.settings.load import load
+from segue.settings.nodes import ConfigError
+from segue.settings.sections import Address
 
 WHOLE = """\
 version: 1

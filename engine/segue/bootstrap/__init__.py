@@ -23,7 +23,7 @@ from segue.pipeline.clock import DomainClock, SharedClock, SystemClock
 from segue.pipeline.engine import FeedRules, Hub
 from segue.pipeline.routes import Route
 from segue.pipeline.stages import Stages
-from segue.settings import FeedSettings, Settings
+from segue.settings.sections import FeedSettings, Settings
 from segue.store.database import DataDirectoryInUseError, DataDirectoryLock
 from segue.store.inbox import Inbox
 from segue.store.journal import Journal

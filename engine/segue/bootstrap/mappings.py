@@ -13,7 +13,7 @@ import structlog
 
 from segue.mapping.load import MappingSet, load, shipped
 from segue.mapping.source import MappingError
-from segue.settings import Settings
+from segue.settings.sections import Settings
 
 WATCH_SECONDS = 2.0
 

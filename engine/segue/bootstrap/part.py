@@ -15,7 +15,7 @@ from pathlib import Path
 
 from segue.bootstrap import Rules
 from segue.bootstrap.serve import serve
-from segue.settings import Settings
+from segue.settings.sections import Settings
 
 _FORK = multiprocessing.get_context("fork")
 

@@ -33,7 +33,7 @@ from segue.bootstrap import (
 )
 from segue.pipeline.parts import Pulse
 from segue.pipeline.ports import Destination
-from segue.settings import ClientTlsSettings, Settings
+from segue.settings.sections import ClientTlsSettings, Settings
 from segue.store.database import Checkpoints
 
 BEAT_SECONDS = 1.0

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from segue.cli.output import UNREACHABLE, USAGE, Config, Failure
-from segue.settings import ConfigError, Settings, load
+from segue.settings.load import load
+from segue.settings.nodes import ConfigError
+from segue.settings.sections import Settings
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess

@@ -1,0 +1,1 @@
+"""The configuration: `segue.yaml`, the environment and the defaults, read once, at the top."""
