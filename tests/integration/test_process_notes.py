@@ -6,7 +6,7 @@ from pathlib import Path
 from segue.pipeline.deliver import ReceiptNote
 from segue.pipeline.receipts import record_receipts
 from segue.pipeline.routes import Route
-from segue.settings import PROTOCOLS
+from segue.settings.sections import PROTOCOLS
 from tests.stories.messages import adt
 from tests.stories.reading import code_of
 from tests.stories.s11 import correction, messages

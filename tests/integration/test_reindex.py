@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from segue.bootstrap import opened, prepare
+from segue.bootstrap.start import prepare
+from segue.bootstrap.stores import opened
 from segue.cli import app
 from segue.fhir.search.custom import install
 from segue.settings.load import load

@@ -32,7 +32,7 @@ from segue.pipeline.process import Outcome, process
 from segue.pipeline.rebuild import Rebuilt, rebuild
 from segue.pipeline.routes import Route
 from segue.pipeline.workers import Worker
-from segue.settings import PROTOCOLS
+from segue.settings.sections import PROTOCOLS
 from segue.store.packing import unpack
 from segue.store.records import NewEntry
 from segue.store.store import open_journal, open_store

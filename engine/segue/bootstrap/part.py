@@ -13,7 +13,7 @@ import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from segue.bootstrap import Rules
+from segue.bootstrap.hub import Rules
 from segue.bootstrap.serve import serve
 from segue.settings.sections import Settings
 

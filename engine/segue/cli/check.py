@@ -63,14 +63,14 @@ def _configuration(settings: Settings) -> list[dict[str, str]]:
 
 
 def _mappings(settings: Settings) -> list[dict[str, str]]:
-    from segue.bootstrap import mapping_sets
+    from segue.bootstrap.mappings import Mappings
     from segue.cli.map import run_cases
     from segue.mapping.cases import find_cases
     from segue.mapping.load import shipped
     from segue.mapping.source import MappingError
 
     try:
-        mapping_sets(settings)
+        Mappings(settings)
     except MappingError as error:
         return [_problem("error", line) for line in str(error).splitlines()]
     problems = []
@@ -81,7 +81,7 @@ def _mappings(settings: Settings) -> list[dict[str, str]]:
 
 
 def _profiles(settings: Settings) -> list[dict[str, str]]:
-    from segue.bootstrap import install_search_parameters
+    from segue.bootstrap.stores import install_search_parameters
     from segue.fhir.search.custom import SearchParameterError
 
     try:
@@ -93,7 +93,7 @@ def _profiles(settings: Settings) -> list[dict[str, str]]:
 
 def _protocols(settings: Settings) -> list[dict[str, str]]:
     """What is wrong with the protocols, and which of them are in force."""
-    from segue.bootstrap import protocols_of
+    from segue.bootstrap.hub import protocols_of
     from segue.care.protocols import ProtocolError
     from segue.care.vectors import check as run_vectors
 

@@ -22,10 +22,9 @@ def clock(
 
     Example: segue clock C-1 --anchor 2026-07-02T14:00:00-04:00 --zone America/New_York
     """
-    from segue.bootstrap import clocks
-    from segue.care.clocks import ClockError, derive
+    from segue.care.clocks import ClockError, derive, shipped
 
-    rows = clocks()
+    rows = shipped()
     if code not in rows:
         known = ", ".join(rows)
         raise Failure(f"{code}: no such clock. Known: {known}", USAGE)

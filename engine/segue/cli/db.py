@@ -19,7 +19,8 @@ def upgrade(config: Config = None, json: Json = False) -> None:
     `segue run` does this itself for the embedded store. Over PostgreSQL run it once
     before the engines of a new version start.
     """
-    from segue.bootstrap import Unreachable, upgrade_schema
+    from segue.bootstrap.stores import Unreachable
+    from segue.bootstrap.upkeep import upgrade_schema
 
     settings = read_settings(config)
     try:
@@ -41,7 +42,8 @@ def reindex(config: Config = None, json: Json = False) -> None:
     while: until it is done, these parameters are read from the bodies. Start the engine
     with the new parameters first, so that it writes their rows from then on.
     """
-    from segue.bootstrap import StartRefused, Unreachable, reindex_store
+    from segue.bootstrap.stores import Unreachable
+    from segue.bootstrap.upkeep import NotWritten, reindex_store
 
     settings = read_settings(config)
     try:
@@ -49,7 +51,7 @@ def reindex(config: Config = None, json: Json = False) -> None:
             done = reindex_store(settings, total, advance)
     except Unreachable as error:
         raise Failure(str(error), UNREACHABLE) from None
-    except StartRefused as error:
+    except NotWritten as error:
         raise Failure(str(error), WRONG) from None
     if json:
         print_json(done)
@@ -75,7 +77,8 @@ def rebuild(
     engine, rebuild, put it in the place of the old one, and start again: deliveries that
     were waiting are queued in it.
     """
-    from segue.bootstrap import Unreachable, rebuild_store
+    from segue.bootstrap.stores import Unreachable
+    from segue.bootstrap.upkeep import rebuild_store
 
     settings = read_settings(config)
     try:

@@ -12,7 +12,7 @@ from segue.cli.run import read_settings
 from segue.model.instants import microseconds
 
 if TYPE_CHECKING:
-    from segue.bootstrap import Opened
+    from segue.bootstrap.stores import Opened
     from segue.pipeline.engine import Hub
 
 
@@ -23,7 +23,7 @@ def reached(config: Path | None) -> "Iterator[Opened]":
     Raises:
         Failure: they cannot be reached; exit code 3.
     """
-    from segue.bootstrap import Unreachable, opened
+    from segue.bootstrap.stores import Unreachable, opened
 
     settings = read_settings(config)
     try:
@@ -35,7 +35,7 @@ def reached(config: Path | None) -> "Iterator[Opened]":
 
 def hub(config: Path | None, parts: "Opened") -> "Hub":
     """The hub of a configuration over an open store."""
-    from segue.bootstrap import build_hub
+    from segue.bootstrap.hub import build_hub
 
     return build_hub(read_settings(config), parts)
 

@@ -24,7 +24,7 @@ from segue.settings.sections import Settings
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
-    from segue.bootstrap import Rules
+    from segue.bootstrap.hub import Rules
 
 ROLES = ("front", "worker", "sender")
 DRAIN_SECONDS = 20.0
@@ -61,7 +61,7 @@ def run(
     for role in chosen:
         if role not in ROLES:
             raise Failure(f"--roles {role}: expected some of {', '.join(ROLES)}", USAGE)
-    from segue.bootstrap import StartRefused, prepare
+    from segue.bootstrap.start import StartRefused, prepare
 
     try:
         with prepare(settings) as rules:

@@ -20,7 +20,7 @@ from segue.care.view import (
     Visit,
 )
 from segue.model.instants import Moment, microseconds
-from segue.settings import PROTOCOLS as IN_FORCE
+from segue.settings.sections import PROTOCOLS as IN_FORCE
 
 PROFILES = Path(__file__).parents[3] / "fhir_profiles"
 ALL = protocols.load(PROFILES)

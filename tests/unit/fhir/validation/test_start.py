@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from segue.bootstrap import check_profiles
+from segue.bootstrap.start import check_profiles
 
 
 def test_a_profile_that_cannot_be_read_stops_the_start(tmp_path: Path) -> None:
