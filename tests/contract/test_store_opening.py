@@ -16,10 +16,11 @@ from segue.store.database import (
     checkpoint,
     open_database,
 )
-from segue.store.dialects import PostgresSession, SqliteSession
 from segue.store.migrate import REVISION, create, upgrade
 from segue.store.packing import pack
+from segue.store.postgres import PostgresSession
 from segue.store.records import Commit, StoreUnavailableError
+from segue.store.sqlite import SqliteSession
 from segue.store.store import open_bell
 from tests.support.databases import PostgresServer, empty
 from tests.support.rows import commit_one, deliver, entry, opened, opened_journal, step, write

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from segue.store.dialects import PostgresSession, Session, SqliteSession
+from segue.store.dialects import Session
 from segue.store.migrate import REVISION, Part, create, is_postgres, upgrade
+from segue.store.postgres import PostgresSession
 from segue.store.records import StoreUnavailableError
+from segue.store.sqlite import SqliteSession
 
 
 class DataDirectoryInUseError(RuntimeError):

@@ -1,6 +1,6 @@
 """Values as PostgreSQL reads them, in COPY and in arrays."""
 
-from segue.store.dialects import _array, _copied
+from segue.store.postgres import _array, _copied
 
 
 def test_rows_of_numbers_are_copied_as_such() -> None:
