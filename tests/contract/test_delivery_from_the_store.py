@@ -72,9 +72,7 @@ class Engine:
             self.outbox.release()
 
     def states(self, destination: str) -> dict[str, int]:
-        items = self.store.outbox("look").deliveries(
-            DeliveryFilter(destination=destination), limit=500
-        )
+        items = self.store.deliveries().page(DeliveryFilter(destination=destination), limit=500)
         found: dict[str, int] = {}
         for item in items.items:
             found[item.state] = found.get(item.state, 0) + 1
@@ -160,7 +158,7 @@ def test_an_operator_retries_a_dead_letter_and_its_lane_goes_on(tmp_path):
                 await engine.until("lab", {"sent": 16, "dead": 1, "blocked": 3})
                 engine.mllp.faults.clear()
                 asked = DeliveryFilter(destination="lab", state="dead")
-                assert engine.store.outbox("op").retry(asked, "fixed", CLOCK.us()) == 1
+                assert engine.store.deliveries().retry(asked, "fixed", CLOCK.us()) == 1
                 await engine.until("lab", {"sent": 20})
             assert in_lane_order([int(one.control_id[1:]) for one in engine.mllp.received])
 
@@ -175,7 +173,7 @@ def test_an_operator_drops_a_dead_letter_and_its_lane_goes_on(tmp_path):
             async with engine.sending():
                 await engine.until("pcpb", {"sent": 17, "dead": 1, "blocked": 2})
                 asked = DeliveryFilter(destination="pcpb", state="dead")
-                assert engine.store.outbox("op").drop(asked, "not wanted") == 1
+                assert engine.store.deliveries().drop(asked, "not wanted") == 1
                 await engine.until("pcpb", {"sent": 19, "dropped": 1})
 
     asyncio.run(story())

@@ -198,15 +198,15 @@ def test_what_is_settled_is_not_read_again_and_answers_for_itself(where: Where) 
         outbox = store.outbox("s")
         lease = lease_of(outbox, 0)
         one, two, three = outbox.read(lease, 0, 10)
-        assert outbox.backlog()["lab"].waiting == 3
+        assert store.deliveries().backlog()["lab"].waiting == 3
         outbox.settle([Settlement(lease, sent=[sent(one), sent(three, 2)], cursor=spot(one))])
         assert lease_of(outbox, 0).cursor == spot(one)
         assert outbox.read(lease, spot(one), 10) == [two], "the third was sent out of turn"
-        assert outbox.backlog()["lab"].waiting == 1
-        item = outbox.get(three.id)
+        assert store.deliveries().backlog()["lab"].waiting == 1
+        item = store.deliveries().get(three.id)
         assert item is not None
         assert (item.state, item.attempts, item.sent, item.status) == ("sent", 2, NOW_US + 9, "200")
-        waiting = outbox.get(two.id)
+        waiting = store.deliveries().get(two.id)
         assert waiting is not None
         assert (waiting.state, waiting.attempts, waiting.sent) == ("waiting", 0, None)
 
@@ -233,7 +233,7 @@ def test_a_setback_is_kept_until_it_is_sent(where: Where) -> None:
             (two.id, "blocked", 1, None),
         ]
         assert (found[0].category, found[0].status, found[0].text) == ("refused", 422, "no")
-        backlog = outbox.backlog()["lab"]
+        backlog = store.deliveries().backlog()["lab"]
         assert (backlog.waiting, backlog.delayed, backlog.blocked, backlog.oldest) == (
             0,
             1,
@@ -242,7 +242,9 @@ def test_a_setback_is_kept_until_it_is_sent(where: Where) -> None:
         )
         outbox.settle([Settlement(lease, sent=[sent(one, 2)], cursor=spot(three))])
         assert [s.queued.id for s in outbox.setbacks(lease)] == [two.id]
-        states = {item.queued.id: item.state for item in outbox.deliveries(DeliveryFilter()).items}
+        states = {
+            item.queued.id: item.state for item in store.deliveries().page(DeliveryFilter()).items
+        }
         assert states == {one.id: "sent", two.id: "blocked", three.id: "sent"}
 
 
@@ -263,17 +265,17 @@ def test_a_sender_whose_lease_is_lost_writes_nothing(where: Where) -> None:
                 ]
             )
         assert conflict.value.moves == {"lab/0", "lab/1"}
-        assert new.backlog()["lab"].waiting == 2
+        assert store.deliveries().backlog()["lab"].waiting == 2
 
 
 def test_a_paused_destination_has_no_partitions_to_lease(where: Where) -> None:
     with opened(where) as store:
         outbox = store.outbox("s")
         assert len(outbox.lease("lab")) == 8
-        outbox.pause("lab", "maintenance", NOW_US)
+        store.deliveries().pause("lab", "maintenance", NOW_US)
         assert outbox.lease("lab") == []
-        assert outbox.paused() == {"lab": ("maintenance", NOW_US)}
-        outbox.resume("lab", "done", NOW_US)
+        assert store.deliveries().paused() == {"lab": ("maintenance", NOW_US)}
+        store.deliveries().resume("lab", "done", NOW_US)
         assert len(outbox.lease("lab")) == 8
 
 
@@ -312,20 +314,20 @@ def test_dead_letters_are_retried_or_dropped_with_a_reason(where: Where) -> None
             ]
         )
         dead = DeliveryFilter(state="dead", destination="lab")
-        assert outbox.deliveries(dead).total == 2
-        assert outbox.drop(DeliveryFilter(ids=(two.id,)), "wrong patient") == 1
-        assert outbox.retry(dead, "peer repaired", NOW_US) == 1
+        assert store.deliveries().page(dead).total == 2
+        assert store.deliveries().drop(DeliveryFilter(ids=(two.id,)), "wrong patient") == 1
+        assert store.deliveries().retry(dead, "peer repaired", NOW_US) == 1
         (back,) = outbox.setbacks(lease)
         assert (back.queued.id, back.state, back.not_before) == (one.id, "delayed", NOW_US)
-        dropped = outbox.get(two.id)
+        dropped = store.deliveries().get(two.id)
         assert dropped is not None
         assert (dropped.state, dropped.because) == ("dropped", "wrong patient")
         assert dropped.error == ("refused", 422, "no")
-        assert outbox.drop(DeliveryFilter(ids=(three.id,)), "not wanted") == 1
+        assert store.deliveries().drop(DeliveryFilter(ids=(three.id,)), "not wanted") == 1
         assert outbox.read(lease, spot(two), 10) == []
         late = Settlement(lease, setbacks=[setback(three, "delayed", 5)], cursor=spot(three))
         outbox.settle([late])
-        assert outbox.get(three.id).state == "dropped"  # type: ignore[union-attr]
+        assert store.deliveries().get(three.id).state == "dropped"  # type: ignore[union-attr]
 
 
 def test_lists_of_deliveries_are_filtered_and_paged(where: Where) -> None:
@@ -333,14 +335,13 @@ def test_lists_of_deliveries_are_filtered_and_paged(where: Where) -> None:
         for lane in range(5):
             queue(store, lane)
         queue(store, 1, destination="pcpb")
-        outbox = store.outbox()
-        page = outbox.deliveries(DeliveryFilter(destination="lab"), limit=3)
+        page = store.deliveries().page(DeliveryFilter(destination="lab"), limit=3)
         assert ([one.queued.position for one in page.items], page.total) == ([5, 4, 3], 5)
-        rest = outbox.deliveries(DeliveryFilter(destination="lab"), after=page.next, limit=3)
+        rest = store.deliveries().page(DeliveryFilter(destination="lab"), after=page.next, limit=3)
         assert ([one.queued.position for one in rest.items], rest.next) == ([2, 1], None)
-        assert outbox.deliveries(DeliveryFilter(lane=1)).total == 2
-        assert outbox.deliveries(DeliveryFilter(state="waiting", cause="1")).total == 6
-        assert outbox.deliveries(DeliveryFilter(since=NOW_US + 4)).total == 2
+        assert store.deliveries().page(DeliveryFilter(lane=1)).total == 2
+        assert store.deliveries().page(DeliveryFilter(state="waiting", cause="1")).total == 6
+        assert store.deliveries().page(DeliveryFilter(since=NOW_US + 4)).total == 2
 
 
 def test_the_inbox_shows_what_became_of_each_entry(where: Where) -> None:

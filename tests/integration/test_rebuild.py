@@ -41,12 +41,12 @@ def test_nothing_is_sent_anew_but_what_was_waiting(tmp_path: Path) -> None:
     with running(tmp_path / "live", tmp_path) as api:
         discharged(api)
         assert api.post(priming(), client="pcpb").status_code == 200
-        waiting = waiting_in(api.bench.hub.store.outbox("test"))
+        waiting = waiting_in(api.bench.hub.store.deliveries())
         assert api.bench.rebuilt(tmp_path / "silent").deliveries == 0
         result = api.bench.rebuilt(tmp_path / "anew", waiting)
         for place, wanted in (("silent", []), ("anew", waiting)):
             store = open_store(tmp_path / place, api.bench.clock)
-            queued = waiting_in(store.outbox("test"))
+            queued = waiting_in(store.deliveries())
             store.close()
             assert {(one.destination, one.form, one.what) for one in queued} == {
                 (one.destination, one.form, one.what) for one in wanted

@@ -174,7 +174,7 @@ def _backlog(found: Opened) -> dict[str, Any]:
     inbox = {"waiting": waiting, "oldest_us": oldest} | found.inbox.counts()
     outbox = {"waiting": 0, "delayed": 0, "blocked": 0, "dead": 0}
     destinations: dict[str, Any] = {}
-    for name, backlog in found.outbox.backlog().items():
+    for name, backlog in found.deliveries.backlog().items():
         counts = {key: getattr(backlog, key) for key in outbox}
         destinations[name] = counts | {"oldest_us": backlog.oldest}
         for key, value in counts.items():

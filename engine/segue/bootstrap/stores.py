@@ -7,6 +7,7 @@ from pathlib import Path
 
 from segue.pipeline.clock import DomainClock, SharedClock, SystemClock
 from segue.settings.sections import Settings
+from segue.store.deliveries import Deliveries
 from segue.store.inbox import Inbox
 from segue.store.journal import Journal
 from segue.store.outbox import Outbox
@@ -25,6 +26,7 @@ class Opened:
     journal: Journal
     inbox: Inbox
     outbox: Outbox
+    deliveries: Deliveries
     clock: DomainClock
 
 
@@ -95,7 +97,14 @@ def open_parts(settings: Settings, clock: DomainClock, holder: str) -> Opened:
         raise Unreachable(
             f"the database cannot be reached: {type(error).__name__}: {first_line(error)}"
         ) from error
-    return Opened(store, journal, store.inbox(journal), store.outbox(holder), clock)
+    return Opened(
+        store,
+        journal,
+        store.inbox(journal),
+        store.outbox(holder),
+        store.deliveries(),
+        clock,
+    )
 
 
 def install_search_parameters(settings: Settings) -> None:

@@ -99,4 +99,4 @@ def rebuild_store(
         total(found.journal.head())
         hub = build_hub(settings, replace(found, store=store))
         old = stack.enter_context(found.store.read())
-        return rebuild(old, hub, waiting=waiting_in(found.outbox), advance=advance)
+        return rebuild(old, hub, waiting=waiting_in(found.deliveries), advance=advance)

@@ -38,7 +38,7 @@ def list_(
     """List deliveries, newest first; never their content."""
     asked = _filter(None, state, destination, since, until)
     with reached(config) as parts:
-        page = parts.outbox.deliveries(asked, after=after, limit=limit)
+        page = parts.deliveries.page(asked, after=after, limit=limit)
     items = [item(found) for found in page.items]
     if json:
         following = str(page.next) if page.next is not None else None
@@ -56,7 +56,7 @@ def show(
 ) -> None:
     """Show one delivery with its receipt or its last error."""
     with reached(config) as parts:
-        found = parts.outbox.get(delivery)
+        found = parts.deliveries.get(delivery)
     if found is None:
         raise Failure(f"{delivery}: no such delivery", WRONG)
     shown = item(found)
@@ -81,7 +81,7 @@ def retry(
 
     asked = _filter(deliveries, state, destination, None, None)
     with reached(config) as parts:
-        count = parts.outbox.retry(asked, because, wall_us())
+        count = parts.deliveries.retry(asked, because, wall_us())
     _said("retried", count, json=json)
 
 
@@ -97,7 +97,7 @@ def drop(
     """Give deliveries up; what waited behind them goes on."""
     asked = _filter(deliveries, state, destination, None, None)
     with reached(config) as parts:
-        count = parts.outbox.drop(asked, because)
+        count = parts.deliveries.drop(asked, because)
     _said("dropped", count, json=json)
 
 

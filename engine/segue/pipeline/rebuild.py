@@ -34,7 +34,7 @@ from segue.pipeline.refold import add_fact, identities_of, project
 from segue.pipeline.speaker import Speaker
 from segue.pipeline.timers import bring_up_to_date
 from segue.pipeline.transact import Draft, transact
-from segue.store.outbox import Outbox
+from segue.store.deliveries import Deliveries
 from segue.store.reader import Reader
 from segue.store.records import (
     Change,
@@ -390,14 +390,14 @@ def _store(
 # --- deliveries ----------------------------------------------------------------------------
 
 
-def waiting_in(outbox: Outbox) -> list[Delivery]:
-    """What an outbox has still to deliver, oldest first."""
+def waiting_in(deliveries: Deliveries) -> list[Delivery]:
+    """What has still to be delivered, oldest first."""
     found: list[tuple[int, Delivery]] = []
     states: tuple[DeliveryState, ...] = ("waiting", "delayed", "blocked", "dead")
     for state in states:
         after: int | None = None
         while True:
-            page = outbox.deliveries(DeliveryFilter(state=state), after=after, limit=1000)
+            page = deliveries.page(DeliveryFilter(state=state), after=after, limit=1000)
             found += [(one.queued.id, one.queued.delivery) for one in page.items]
             after = page.next
             if after is None:

@@ -1,4 +1,4 @@
-"""The outbox: what is to be sent, and what became of it.
+"""The outbox as a sender sees it: what is to be sent next, and what became of it.
 
 Rows of `outbox` are written with the resources that they send and never change. How
 far a partition is settled is its lease's cursor; a delivery that was tried in vain or
@@ -8,64 +8,26 @@ sent has one in `outbox_receipt`.
 
 # ruff: noqa: S608 - names of tables and columns are our own, values are parameters
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from segue.model.deliveries import Category, Delivery, QueuedDelivery
+from segue.model.deliveries import QueuedDelivery
 from segue.store.commit import ORDINAL_BITS, SHARDS
 from segue.store.database import Database
 from segue.store.dialects import Row, Session
 from segue.store.leases import Leases
-from segue.store.records import (
-    Backlog,
-    DeliveryFilter,
-    Lease,
-    ListedDelivery,
-    Page,
-    RevisionConflict,
-    Setback,
-    Settlement,
+from segue.store.outbox_rows import (
+    BEYOND,
+    COLUMNS,
+    EXCEPTION,
+    ORDINALS,
+    WIDTH,
+    partition_of,
+    partitions_of,
+    queued_of,
 )
+from segue.store.records import Lease, RevisionConflict, Setback, Settlement
 
-ORDINALS = (1 << ORDINAL_BITS) - 1
-OPEN = ("delayed", "blocked", "dead")
 _IDLE_COMMITS = 1000
-_OUTBOX = (
-    "o.id, o.partition, o.lane, o.form, o.what, o.version, o.cause, o.after, o.notice, "
-    "c.position, c.at"
-)
-_WIDTH = 11
-"""Columns of `_OUTBOX`."""
-# What partitions hold beyond (position, ordinal) that was neither sent nor tried.
-_BEYOND = (
-    "FROM commits c CROSS JOIN outbox o "
-    "LEFT JOIN outbox_exception x ON x.id = o.id LEFT JOIN outbox_receipt r ON r.id = o.id "
-    f"WHERE c.position >= ? AND o.id >= c.tx << {ORDINAL_BITS} "
-    f"AND o.id < (c.tx + 1) << {ORDINAL_BITS} "
-    f"AND (c.position > ? OR (o.id & {ORDINALS}) > ?) "
-    "AND x.id IS NULL AND r.id IS NULL AND "
-)
-# The same on SQLite, where a position is its tx: the partition's own rows are found by
-# their index. Elsewhere an old tx may have a new position, so that commits lead.
-_BEYOND_SQLITE = (
-    "FROM outbox o INDEXED BY outbox_partition "
-    "CROSS JOIN commits c LEFT JOIN outbox_exception x ON x.id = o.id "
-    "LEFT JOIN outbox_receipt r ON r.id = o.id "
-    f"WHERE o.partition = ? AND o.id > ? AND c.tx = o.id >> {ORDINAL_BITS} "
-    "AND x.id IS NULL AND r.id IS NULL"
-)
-_EXCEPTION = (
-    "id",
-    "spot",
-    "partition",
-    "lane",
-    "state",
-    "attempts",
-    "not_before",
-    "category",
-    "status",
-    "text",
-)
 
 
 class Outbox:
@@ -77,8 +39,6 @@ class Outbox:
         self._leases = Leases(database, holder)
         # Partition to (last spot that was read, spot up to which there is no more).
         self._dry: dict[str, tuple[int, int]] = {}
-
-    # --- for the sender ------------------------------------------------------------------
 
     def lease(self, destination: str) -> list[Lease]:
         """Take or prolong this sender's fair share of a destination's partitions.
@@ -157,13 +117,13 @@ class Outbox:
                 position, ordinal = start >> ORDINAL_BITS, start & ORDINALS
                 where, params = session.among(("o.partition",), [(name,) for name in last])
                 rows = session.rows(
-                    f"SELECT {_OUTBOX} {_BEYOND}{where} ORDER BY c.position, o.id LIMIT ?",
+                    f"SELECT {COLUMNS} {BEYOND}{where} ORDER BY c.position, o.id LIMIT ?",
                     (position, position, ordinal, *params, limit),
                 )
                 dry_to = head[0] << ORDINAL_BITS | ORDINALS
                 for row in rows:
                     last[row[1]] = row[-2] << ORDINAL_BITS | row[0] & ORDINALS
-                    found.setdefault(row[1], []).append(_queued(row))
+                    found.setdefault(row[1], []).append(queued_of(row))
                 if len(rows) == limit:
                     complete = False
                     dry_to = last[rows[-1][1]]
@@ -176,11 +136,11 @@ class Outbox:
         with self._database.read() as session:
             return [
                 Setback(
-                    _queued(row[:_WIDTH], row[_WIDTH + 1]),
-                    *row[_WIDTH:],
+                    queued_of(row[:WIDTH], row[WIDTH + 1]),
+                    *row[WIDTH:],
                 )
                 for row in session.rows(
-                    f"SELECT {_OUTBOX}, x.state, x.attempts, x.not_before, x.category, "
+                    f"SELECT {COLUMNS}, x.state, x.attempts, x.not_before, x.category, "
                     "x.status, x.text FROM outbox_exception x JOIN outbox o ON o.id = x.id "
                     f"JOIN commits c ON c.tx = x.id >> {ORDINAL_BITS} WHERE x.partition = ? "
                     "AND x.state IN ('delayed', 'blocked', 'dead') ORDER BY x.spot",
@@ -207,7 +167,7 @@ class Outbox:
                 start = lease[0] if lease else 0
                 first = start >> ORDINAL_BITS
                 if session.row(
-                    f"SELECT 1 {_BEYOND}o.partition = ? AND o.lane = ? AND (c.position < ? "
+                    f"SELECT 1 {BEYOND}o.partition = ? AND o.lane = ? AND (c.position < ? "
                     f"OR (c.position = ? AND (o.id & {ORDINALS}) < ?)) LIMIT 1",
                     (first, first, start & ORDINALS, partition, lane, position, position, ordinal),
                 ):
@@ -251,7 +211,7 @@ class Outbox:
                     del setbacks[id_]
             if setbacks:
                 rows = sorted(setbacks.values())
-                session.upsert("outbox_exception", _EXCEPTION[:1], _EXCEPTION[1:], rows)
+                session.upsert("outbox_exception", EXCEPTION[:1], EXCEPTION[1:], rows)
 
     def _move_cursors(self, session: Session, settlements: Sequence[Settlement]) -> None:
         keys = [("outbox", one.lease.partition) for one in settlements]
@@ -272,176 +232,6 @@ class Outbox:
         """Give all partitions back, so that another sender can go on at once."""
         self._leases.release("outbox")
 
-    # --- for operators -------------------------------------------------------------------
-
-    def deliveries(
-        self, asked: DeliveryFilter, *, after: int | None = None, limit: int = 50
-    ) -> Page[ListedDelivery]:
-        """A page of deliveries, the newest first.
-
-        Args:
-            asked: which ones.
-            after: the `next` of the page before.
-            limit: how many at most.
-        """
-        where, params = _conditions(asked)
-        source = (
-            f"FROM outbox o JOIN commits c ON c.tx = o.id >> {ORDINAL_BITS} "
-            "LEFT JOIN outbox_exception x ON x.id = o.id "
-            "LEFT JOIN outbox_receipt r ON r.id = o.id WHERE " + (" AND ".join(where) or "1 = 1")
-        )
-        with self._database.read() as session:
-            total = session.row(f"SELECT count(*) {source}", params)
-            cut, cut_params = ("", []) if after is None else (" AND o.id < ?", [after])
-            rows = session.rows(
-                f"SELECT {_OUTBOX}, x.state, x.attempts, x.not_before, x.category, x.status, "
-                "x.text, x.because, r.at, r.attempts, r.status, r.message "
-                f"{source}{cut} ORDER BY o.id DESC LIMIT ?",
-                [*params, *cut_params, limit + 1],
-            )
-        assert total is not None
-        items = [_listed(row) for row in rows[:limit]]
-        following = items[-1].queued.id if len(rows) > limit else None
-        return Page(items, following, total[0])
-
-    def get(self, id_: int) -> ListedDelivery | None:
-        """One delivery, None where there is no such number."""
-        found = self.deliveries(DeliveryFilter(ids=(id_,)), limit=1).items
-        return found[0] if found else None
-
-    def retry(self, asked: DeliveryFilter, because: str, now: int) -> int:
-        """Let deliveries that are delayed, dead or dropped be tried again; how many.
-
-        Args:
-            asked: which ones; those that wait or were sent are left alone.
-            because: why; kept with the delivery.
-            now: microseconds UTC, of the senders' wall clock.
-        """
-        kept = ("delayed", "dead", "dropped")
-        return self._decide(asked, because, lambda item: (item.state in kept, "delayed", now))
-
-    def drop(self, asked: DeliveryFilter, because: str) -> int:
-        """Give deliveries up that were not sent; how many."""
-        return self._decide(
-            asked,
-            because,
-            lambda item: (item.state not in {"sent", "dropped"}, "dropped", None),
-        )
-
-    def _decide(
-        self,
-        asked: DeliveryFilter,
-        because: str,
-        verdict: Callable[[ListedDelivery], tuple[bool, str, int | None]],
-    ) -> int:
-        count, after = 0, None
-        while True:
-            page = self.deliveries(asked, after=after, limit=500)
-            rows: list[Row] = []
-            for item in page.items:
-                meant, state, not_before = verdict(item)
-                if meant:
-                    queued = item.queued
-                    error = item.error or (None, None, None)
-                    spot = queued.position << ORDINAL_BITS | queued.ordinal
-                    lane = queued.delivery.lane
-                    key = (queued.id, spot, partition_of(queued.delivery), lane)
-                    rows.append((*key, state, item.attempts, not_before, *error, because))
-            if rows:
-                with self._database.write() as session:
-                    session.upsert("outbox_exception", ("id",), (*_EXCEPTION[1:], "because"), rows)
-            count += len(rows)
-            if page.next is None:
-                return count
-            after = page.next
-
-    def pause(self, destination: str, because: str, now: int) -> None:
-        """Let nothing be sent to a destination; its senders notice within seconds."""
-        self._flag(destination, 1, because, now)
-
-    def resume(self, destination: str, because: str, now: int) -> None:
-        """Let things be sent again."""
-        self._flag(destination, 0, because, now)
-
-    def _flag(self, destination: str, paused: int, because: str, now: int) -> None:
-        with self._database.write() as session:
-            session.upsert(
-                "destination",
-                ("name",),
-                ("paused", "because", "since"),
-                [(destination, paused, because, now)],
-            )
-
-    def paused(self) -> dict[str, tuple[str, int]]:
-        """Paused destinations: why, and since when (µs)."""
-        with self._database.read() as session:
-            rows = session.rows("SELECT name, because, since FROM destination WHERE paused = 1")
-        return {name: (because, since) for name, because, since in rows}
-
-    def backlog(self) -> dict[str, Backlog]:
-        """What each destination has still to get."""
-        found: list[Row] = []
-        with self._database.read() as session:
-            for partition, cursor in session.rows(
-                "SELECT partition, cursor FROM lease WHERE log = 'outbox'"
-            ):
-                position, ordinal = cursor >> ORDINAL_BITS, cursor & ORDINALS
-                beyond, params = (
-                    f"{_BEYOND} o.partition = ?",
-                    [position, position, ordinal, partition],
-                )
-                if session.dialect == "sqlite":
-                    beyond, params = _BEYOND_SQLITE, [partition, cursor]
-                rows = session.rows(f"SELECT count(*), min(c.at) {beyond}", params)
-                found += [(partition, "waiting", *row) for row in rows]
-            found += session.rows(
-                "SELECT x.partition, x.state, count(*), min(c.at) FROM outbox_exception x "
-                f"JOIN commits c ON c.tx = x.id >> {ORDINAL_BITS} "
-                "WHERE x.state IN ('delayed', 'blocked', 'dead') GROUP BY x.partition, x.state"
-            )
-        counts: dict[str, dict[str, int]] = {}
-        oldest: dict[str, list[int]] = {}
-        for partition, state, number, at in found:
-            name = partition.rpartition("/")[0]
-            of_states = counts.setdefault(name, dict.fromkeys(("waiting", *OPEN), 0))
-            of_states[state] += number
-            # A dead letter waits for a person; it must not hide how old the queue is.
-            if at is not None and state != "dead":
-                oldest.setdefault(name, []).append(at)
-        return {
-            name: Backlog(**of_states, oldest=min(oldest.get(name, ()), default=None))
-            for name, of_states in counts.items()
-        }
-
-
-def partitions_of(destination: str) -> list[str]:
-    """The partitions of a destination.
-
-    >>> partitions_of("lab")[:2]
-    ['lab/0', 'lab/1']
-    """
-    return [f"{destination}/{n}" for n in range(SHARDS)]
-
-
-def partition_of(delivery: Delivery) -> str:
-    """The partition that a delivery belongs to."""
-    return f"{delivery.destination}/{delivery.lane % SHARDS}"
-
-
-def _queued(row: Row, attempts: int = 0) -> QueuedDelivery:
-    id_, partition, lane, form, what, version, cause, after, notice, position, at = row
-    delivery = Delivery(
-        partition.rpartition("/")[0],
-        lane,
-        form,
-        what,
-        version,
-        cause,
-        tuple(map(int, after.split())) if after else (),
-        notice or "",
-    )
-    return QueuedDelivery(id_, delivery, position, id_ & ORDINALS, at, attempts)
-
 
 def _exception(setback: Setback) -> Row:
     queued = setback.queued
@@ -461,56 +251,3 @@ def _exception(setback: Setback) -> Row:
 
 def _last(rows: Sequence[Row]) -> list[Row]:
     return sorted({row[0]: row for row in rows}.values())
-
-
-def _listed(row: Row) -> ListedDelivery:
-    state, attempts, not_before, category, status, text, because = row[_WIDTH : _WIDTH + 7]
-    sent, sent_attempts, receipt, message = row[_WIDTH + 7 :]
-    error: tuple[Category | None, int | None, str | None] | None = None
-    if category is not None or text is not None:
-        error = (category, status, text)
-    if sent is not None:
-        state, attempts = "sent", sent_attempts
-    return ListedDelivery(
-        _queued(row[:_WIDTH], attempts or 0),
-        state or "waiting",
-        attempts or 0,
-        not_before,
-        sent,
-        receipt,
-        message,
-        error,
-        because,
-    )
-
-
-def _conditions(asked: DeliveryFilter) -> tuple[list[str], list[Any]]:
-    where: list[str] = []
-    params: list[Any] = []
-
-    def add(sql: str, *values: Any) -> None:
-        where.append(sql)
-        params.extend(values)
-
-    if asked.ids:
-        add(f"o.id IN ({','.join('?' * len(asked.ids))})", *asked.ids)
-    if asked.destination is not None:
-        names = partitions_of(asked.destination)
-        add(f"o.partition IN ({','.join('?' * len(names))})", *names)
-    if asked.lane is not None:
-        add("o.lane = ?", asked.lane)
-    if asked.cause is not None:
-        add("o.cause = ?", asked.cause)
-    if asked.what is not None:
-        add("o.what = ?", asked.what)
-    if asked.since is not None:
-        add("c.at >= ?", asked.since)
-    if asked.until is not None:
-        add("c.at < ?", asked.until)
-    if asked.state == "waiting":
-        add("x.id IS NULL AND r.id IS NULL")
-    elif asked.state == "sent":
-        add("r.id IS NOT NULL")
-    elif asked.state is not None:
-        add("x.state = ?", asked.state)
-    return where, params

@@ -9,6 +9,7 @@ from time import thread_time
 from segue.model.instants import Clock
 from segue.store.commit import Plan, write_commit
 from segue.store.database import Database, open_database
+from segue.store.deliveries import Deliveries
 from segue.store.dialects import Conflict
 from segue.store.inbox import Inbox
 from segue.store.journal import Journal
@@ -98,9 +99,13 @@ class Store:
         """Leases for a process; `holder` is a name that no other living one uses."""
         return Leases(self.database, holder)
 
-    def outbox(self, holder: str = "") -> Outbox:
-        """The outbox; senders give a name that no other living process uses."""
+    def outbox(self, holder: str) -> Outbox:
+        """The outbox for a sender; `holder` is a name that no other living process uses."""
         return Outbox(self.database, holder)
+
+    def deliveries(self) -> Deliveries:
+        """The outbox for people."""
+        return Deliveries(self.database)
 
     def inbox(self, journal: Journal) -> Inbox:
         """The journal's entries with what became of them."""
