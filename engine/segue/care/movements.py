@@ -24,6 +24,8 @@ INPATIENT = frozenset({"IMP", "ACUTE", "NONAC", "OBSENC"})
 
 PLANNED_CLASS = "PRENC"
 EXPECTED_DISCHARGE = "A16"
+ASSIGNED_PLACE = "location#assigned"
+"""Track of PV1-3."""
 PENDING_PLACE = "location#pending"
 """Path of PV1-42, the place of a transfer that an A15 announces."""
 TEMPORARY_PLACE = "location#temporary"
@@ -37,7 +39,7 @@ AFTER_DISCHARGE = "event-after-discharge"
 NO_LEAVE = "return-without-leave"
 """Warning: a leave of absence ends (A22) that has not begun."""
 ADMITTED_ALREADY = "announcement-after-admission"
-"""Warning: a visit that is under way is announced (A05, A14)."""
+"""Warning: a visit that is under way is announced (A05, A14); its class and place stay."""
 
 STILL_PATIENT = "30"
 """PV1-36 of a discharge message that ends nothing (table 0112)."""
@@ -110,7 +112,8 @@ def move(state: VisitState, fact: Fact, shadows: dict[str, Shadow] | None = None
     before = state.status
     after = next_status(before, effect, fact)
     frozen = before == "finished" and after == "finished"
-    if effect in HARD and (refused := _refused(before, effect)) is not None:
+    refused = _refused(before, effect) if effect in HARD else None
+    if refused is not None:
         state.warnings = sorted([*state.warnings, (refused, fact.id)])
     if effect == "pending":
         if fact.stay and not frozen:
@@ -124,10 +127,15 @@ def move(state: VisitState, fact: Fact, shadows: dict[str, Shadow] | None = None
     at = when(state, fact, effect)
     opens = before in ("", "planned") and after != "planned"
     for track, value in stated(fact):
+        if refused == ADMITTED_ALREADY and track[0] != "p":
+            continue
         if shadows and (shadow := shadows.get(track)) is not None:
             if effect not in HARD and fact.occurred.us < shadow[1] and value == shadow[0]:
                 continue
             del shadows[track]
+        if after == "planned" and track == ASSIGNED_PLACE:
+            state.pending = value or []  # nobody is there yet
+            continue
         if frozen and (track[0] != "p" or state.tracks.get(track)):
             if track == "class":
                 _notice_class(state, fact, value, anew=False)
@@ -136,6 +144,8 @@ def move(state: VisitState, fact: Fact, shadows: dict[str, Shadow] | None = None
         if frozen or (effect == "discharge" and track[0] == "l"):
             start = None
         anew = put(state, track, value, start, fact.occurred)
+        if anew and track == ASSIGNED_PLACE and effect != "pending":
+            state.pending = []
         if track == "class":
             _notice_class(state, fact, value, anew)
     if after != before:

@@ -2,7 +2,8 @@
 
 All facts of such numbers are one visit. After a merge it is kept under the number that
 stays; after a change under the one that it had first, so that its Encounter and Tasks
-keep their ids.
+keep their ids. A change of the alternate number (A51) of a visit that PV1-19 names too
+leaves it under that one.
 """
 
 from collections.abc import Iterable
@@ -24,7 +25,7 @@ def renamed_by(fact: Fact) -> Renamed | None:
     row = EVENTS.get(fact.event)
     if prior is None or row is None or fact.visit is None or prior == fact.visit:
         return None
-    if row.effect == "visit-merge":
+    if row.effect == "visit-merge" or "visit_stays" in fact.details:
         return recorded_key(fact), prior, fact.visit, fact.id
     if row.effect == "visit-change":
         return recorded_key(fact), fact.visit, prior, fact.id

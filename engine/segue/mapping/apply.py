@@ -333,6 +333,9 @@ def _prior(mapping: MappingSet, event: Event, merge: Segment | None, run: Run, f
     numbers = ((3, "prior_account"), (5, "prior_visit"))
     if event.code == ALTERNATE_VISIT and fact.visit is not None:
         numbers = ((3, "prior_account"), (6, "prior_visit"))
+        visit = run.segments.get("PV1")
+        if visit is not None and run.part(run.parts(visit.raw(19)), 1):
+            run.details["visit_stays"] = True
     for number, name in numbers:
         parts = run.first(merge.raw(number)).split(run.component)
         value = run.part(parts, 1)

@@ -396,6 +396,20 @@ class TestPlansAndLeaves:
         undo = fact("A38", t("07-02 10:00"), control="9")
         assert encounter([planned, undo])["status"] == "cancelled"
 
+    def test_the_place_of_a_planned_visit_is_planned_and_nobody_was_there(self) -> None:
+        planned = fact("A14", t("07-01 10:00"), patient_class="P", at="4W")
+        assert encounter([planned])["location"] == [{**place("4W")[0], "status": "planned"}]
+        admit = fact("A01", t("07-03 08:00"), patient_class="I", at="5E", control="2")
+        assert places(fold_visit([planned, admit])) == [("5E", "07-03 08:00", None)]
+        assert [one["status"] for one in encounter([planned, admit])["location"]] == ["active"]
+
+    def test_an_announcement_of_a_visit_under_way_moves_nobody(self) -> None:
+        late = fact("A05", t("07-06 08:00"), patient_class="P", at="5E", control="20")
+        made = encounter([register(), inpatient(), late])
+        assert (made["class"]["code"], made["location"][-1]) == (
+            "IMP", encounter([register(), inpatient()])["location"][-1]
+        )  # fmt: skip
+
     def test_a_leave_of_absence_begins_ends_and_is_cancelled(self) -> None:
         leave = fact("A21", t("07-06 10:00"), control="2")
         back = fact("A22", t("07-06 18:00"), control="3")
@@ -435,6 +449,11 @@ class TestAnnouncements:
         after = [("ED", "completed"), ("4W", "completed"), ("5E", "active")]
         assert self.statuses([*facts, moved]) == after
         assert self.statuses([*facts, discharge()])[-1] == ("CCU", "completed")
+
+    def test_who_is_said_to_be_elsewhere_is_announced_no_more(self) -> None:
+        there = fact("A08", t("07-06 09:05"), at="5E", control="10")
+        facts = [register(), inpatient(), self.announced(), there]
+        assert self.statuses(facts)[1:] == [("4W", "completed"), ("5E", "active")]
 
     def test_a_cancelled_announcement_is_gone_and_the_one_before_it_counts(self) -> None:
         cancel = fact("A26", t("07-06 08:30"), targets=t("07-06 08:00"), at="4W", control="11")
@@ -490,6 +509,14 @@ class TestNumbers:
         assert state.start == t("07-05 07:00")
         shown = visit_resources(fold_person(facts), state)[0]["identifier"]
         assert [(one["value"], one.get("use")) for one in shown] == [("V1", None), ("V0", "old")]
+
+    def test_a_changed_alternate_number_leaves_the_visit_where_it_is(self) -> None:
+        change = fact("A51", t("07-05 10:00"), control="5",
+                      details={"prior_visit": "HOSPA|X1", "visit_stays": True})  # fmt: skip
+        early = fact("A04", t("07-05 07:00"), visit="HOSPA|X1", patient_class="E", at="ED")
+        facts = [early, register(), change]
+        assert resolve_numbers(fold_person(facts).renamed) == {"HOSPA|X1": "HOSPA|V1"}
+        assert fold_visit(facts, "HOSPA|V1").encounter == fold_visit([register()]).encounter
 
     def test_numbers_never_lead_to_themselves(self) -> None:
         one = fact("A50", t("07-05 10:00"), visit="HOSPA|V2", control="1",

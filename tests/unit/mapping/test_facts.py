@@ -154,6 +154,17 @@ def test_a_merge_has_a_prior_identity_and_visit():
     assert fact.details["prior_visit"] == "HOSPA|V0"
 
 
+@pytest.mark.parametrize(("number", "stays"), [("V1^^^HOSPA", True), ("", False)])
+def test_an_alternate_number_is_the_visit_s_only_where_it_has_no_other(number: str, stays: bool):
+    pv1 = segment("PV1", f2="I", f19=number, f50="X2^^^HOSPA")
+    mrg = segment("MRG", f1="100234^^^HOSPA^MR", f6="X1^^^HOSPA")
+    (fact,) = mapped(message("A51", PID, mrg, pv1)).facts
+    assert (fact.visit, fact.details["prior_visit"]) == (
+        "HOSPA|V1" if stays else "HOSPA|X2", "HOSPA|X1"
+    )  # fmt: skip
+    assert ("visit_stays" in fact.details) is stays
+
+
 def test_repeated_patient_groups_of_a_merge_are_facts_of_their_own():
     one, two = segment("PID", f3="1^^^HOSPA^MR"), segment("PID", f3="2^^^HOSPA^MR")
     found = mapped(message("A40", one, "MRG|8^^^HOSPA^MR", two, "MRG|9^^^HOSPA^MR"))
