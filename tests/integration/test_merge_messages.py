@@ -89,14 +89,14 @@ def _between(chance: Random, event: str, count: int, at: str, number: str) -> st
     return head + f"MRG|50000{one}^^^HOSPA^MR\r"
 
 
-def told(directory: Path, messages: list[str]) -> bytes:
+def told(directory: Path, messages: list[str], clock: str = CLOCK) -> bytes:
     """The state after these messages, one by one.
 
     On the way nothing is left dangling, and no Task that has ended opens again, but for
     one that was superseded before anybody touched it (ADR 12).
     """
     known: dict[str, dict[str, Any]] = {}
-    with hub(directory, TestClock.at(CLOCK)) as bench:
+    with hub(directory, TestClock.at(clock)) as bench:
         for message in messages:
             bench.process(message)
             references(bench)
@@ -116,6 +116,71 @@ def test_merges_links_and_moves_in_any_order_give_the_same_store(tmp_path: Path,
     messages = history(chance)
     straight = told(tmp_path / "straight", messages)
     assert told(tmp_path / "mixed", chance.sample(messages, len(messages))) == straight
+
+
+def merged(at: str, number: str, kept: int, gone: int, event: str = "A40") -> str:
+    return _head(event, at, number, kept) + f"MRG|50000{gone}^^^HOSPA^MR\r"
+
+
+def linked(event: str, at: str, number: str, one: int, two: int) -> str:
+    return _head(event, at, number, one) + f"PID|2||50000{two}^^^HOSPA^MR||{PEOPLE[two]}\r"
+
+
+def renumbered(event: str, at: str, number: str, whose: int, old: str, new: str) -> str:
+    stay = f"PV1|1|I|{'|' * 16}{new}^^^HOSPA^VN\r"
+    mrg = f"MRG|50000{whose}^^^HOSPA^MR||||{old}^^^HOSPA^VN\r"
+    return _head(event, at, number, whose) + mrg + stay
+
+
+def visited(event: str, at: str, number: str, n: int, visit: str, **more: Any) -> str:
+    return said(n, event, at, number, visit=visit, pid=PEOPLE[n], **more)
+
+
+ENTANGLED = {
+    "an account that another one took the place of, and a link that was undone": (
+        linked("A24", "2026-07-04 09:00", "1", 3, 4),
+        under(_head("A35", "2026-07-05 09:00", "2", 4), "A1") + "MRG|500004^^^HOSPA^MR||A0\r",
+        linked("A37", "2026-07-02 12:00", "3", 3, 4),
+    ),
+    "visits of two patients that are one, and merged later": (
+        renumbered("A42", "2026-07-03 09:30", "1", 4, "W2", "W4"),
+        visited("A04", "2026-07-04 18:30", "2", 2, "W2"),
+        merged("2026-07-09 11:00", "3", 2, 1),
+        merged("2026-07-11 19:30", "4", 1, 4, "A39"),
+    ),
+    "a visit that is an earlier patient's, whoever its first one was merged with": (
+        visited("A11", "2026-07-11 15:30", "1", 1, "W1"),
+        visited("A03", "2026-07-11 08:30", "2", 3, "W4", disposition="01"),
+        linked("A24", "2026-07-11 10:00", "3", 1, 3),
+        visited("A02", "2026-07-06 10:00", "4", 4, "W4", diagnoses=("I50.23^Heart failure",)),
+    ),
+    "a visit that goes to another patient, with a plan that ends there": (
+        renumbered("A42", "2026-07-10 08:00", "1", 1, "W3", "W1"),
+        visited("A11", "2026-07-04 10:00", "2", 3, "W3"),
+        visited("A02", "2026-07-08 09:00", "3", 1, "W1", diagnoses=("I50.23^Heart failure",)),
+        merged("2026-07-11 12:00", "4", 2, 3),
+        under(_head("A44", "2026-07-04 18:30", "5", 1), "A1") + "MRG|500002^^^HOSPA^MR||A2\r",
+    ),
+    "a Task that had failed before its visit was moved": (
+        renumbered("A42", "2026-07-10 13:00", "1", 3, "W4", "W2"),
+        visited("A11", "2026-07-10 13:30", "2", 4, "W4"),
+        _head("A45", "2026-07-04 18:30", "3", 4)
+        + f"MRG|500002^^^HOSPA^MR||||W4^^^HOSPA^VN\rPV1|1|I|5E^1{'|' * 16}W4^^^HOSPA^VN\r",
+        linked("A24", "2026-07-10 16:00", "4", 3, 2),
+        merged("2026-07-04 19:00", "5", 1, 3, "A30"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ENTANGLED.values(), ids=ENTANGLED)
+def test_patients_who_get_entangled_end_the_same_in_every_order(
+    tmp_path: Path, case: tuple[str, ...]
+) -> None:
+    orders = list(permutations(case))
+    chosen = orders if len(orders) < 10 else [case, *Random(7).sample(orders, 9)]
+    late = "2026-07-30T12:00:00-04:00"
+    states = {told(tmp_path / str(n), list(order), late) for n, order in enumerate(chosen)}
+    assert len(states) == 1
 
 
 def test_merges_of_several_persons_in_a_batch_go_in_one_commit(tmp_path: Path) -> None:

@@ -49,23 +49,33 @@ SINCE_APART = (
 )  # fmt: skip
 
 
+DIRECTORY = ("Organization/", "Location/", "Practitioner/", "PractitionerRole/")
+
+
 def active(bench: Bench) -> list[str]:
     return sorted(p["id"] for p in bench.resources("Patient") if p["active"])
 
 
 def references(bench: Bench) -> None:
-    """Nothing points to what is not there."""
+    """Nothing points to what is not there, and nobody's care to a Patient that was replaced."""
     from segue.fhir.references import walk_references
 
-    known = {f"{r['resourceType']}/{r['id']}" for r in bench.resources()}
-    for one in bench.resources():
+    stored = bench.resources()
+    known = {f"{r['resourceType']}/{r['id']}" for r in stored}
+    replaced = {
+        f"Patient/{one['id']}"
+        for one in bench.resources("Patient")
+        if any(link["type"] == "replaced-by" for link in one.get("link", ()))
+    }
+    for one in stored:
         if one["resourceType"] == "Provenance":
             continue
         for path, reference in walk_references(one):
             target = reference["reference"]
-            kinds = ("Patient/", "Encounter/", "CarePlan/", "Task/", "EpisodeOfCare/", "Goal/")
-            if target.startswith(kinds):
+            if not target.startswith(DIRECTORY):
                 assert target in known, (one["resourceType"], path)
+            if path in ("subject", "for", "patient"):
+                assert target not in replaced, (one["resourceType"], one.get("status"))
 
 
 def test_an_unmerge_restores_both_as_if_they_had_never_been_one(

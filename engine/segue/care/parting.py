@@ -171,6 +171,9 @@ def _homes(
                     homes[key] = identity
         if (own := account_of(fact)) is not None:
             accounts.setdefault(own, identity)
+        for one in fact.person:
+            if one.type == ACCOUNT:  # that of MRG-3 is whose number MRG-1 is
+                accounts.setdefault(one.id, end or identity)
         if fact.visit is None:
             continue
         key = numbers.get(fact.visit, fact.visit)

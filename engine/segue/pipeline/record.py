@@ -180,13 +180,21 @@ class Recorder:
         self.deleted |= deleted
 
     def mend(self, chart: Chart) -> None:
-        """Let what ended earlier point to the person as they are now, and to nothing deleted."""
+        """Let what ended earlier point to the person as they are now.
+
+        And to nothing that is deleted, or that turned out to be another person's.
+        """
         patient = chart.person.patient
-        others = {one.id for one in chart.person.patients.values()} - {patient}
+        strangers = [self.draft.charts[pk] for pk in self.changes if pk != chart.pk]
+        persons = [chart.person, *(one.person for one in strangers)]
+        others = {one.id for person in persons for one in person.patients.values()} - {patient}
         now = {f"Patient/{other}": f"Patient/{patient}" for other in others}
         keys = [key for key in map(parse_key, chart.margin.retired) if key in chart.heads]
         bodies = self._bodies([key for key in keys if not chart.heads[key].deleted])
-        self.put(chart, [without(rewrite(body, now), self.deleted) for body in bodies.values()])
+        gone = self.deleted | {
+            key.reference for one in strangers for key in one.heads if key.type != "Patient"
+        }
+        self.put(chart, [without(rewrite(body, now), gone) for body in bodies.values()])
 
     def _bodies(self, keys: Iterable[ResourceKey]) -> dict[ResourceKey, Resource]:
         """Contents as this step leaves them, without deleted ones."""
@@ -270,7 +278,7 @@ class Recorder:
             told: `control_id`, `occurred`, `mapping`, `unmapped` for the Provenance.
         """
         step, draft, hub = self.step, self.draft, self.hub
-        if self.deleted:
+        if self.deleted or len(self.changes) > 1:
             # The draft holds others' charts, too, whose own steps are still to come.
             for chart in [draft.charts[pk] for pk in self.changes]:
                 if chart.into is None and chart.margin.retired:

@@ -161,6 +161,8 @@ def add_fact(draft: Draft, fact: Fact) -> list[Affected]:
     if person is None:
         person = facts.person(chart, rank)
         affected.whole = affected.whole or _who(before) != _who(person)
+    if person.renamed:
+        person = _renumber(chart, person, facts, affected)
     if fact.about_visit and fact.visit is not None:
         person = _visit(chart, person, fact, facts, affected)
     chart.person = person
@@ -409,14 +411,7 @@ def _visit(
     key = fact.visit
     assert key is not None
     numbers = numbers_of(person)
-    if numbers:
-        key = numbers.get(key, key)
-        if gone := chart.visits.keys() & numbers.keys():
-            for number in gone:
-                _forget(chart, number)
-            visits = {name: one for name, one in person.visits.items() if name not in gone}
-            person = replace(person, visits=visits)
-            affected.whole = True
+    key = numbers.get(key, key)
     state = chart.visits.get(key)
     new: VisitState | None
     if state is None and not numbers and not facts.may_know(key):
@@ -433,6 +428,25 @@ def _visit(
     chart.changed.add(key)
     affected.visits.setdefault(key, state)
     return note_visit(person, new)
+
+
+def _renumber(chart: Chart, person: PersonState, facts: Recall, affected: Affected) -> PersonState:
+    """Fold visits that turn out to be kept under another number there."""
+    numbers = numbers_of(person)
+    gone = chart.visits.keys() & numbers.keys()
+    if not gone:
+        return person
+    affected.whole = True
+    for number in gone:
+        _forget(chart, number)
+    kept = {name: one for name, one in person.visits.items() if name not in gone}
+    person = replace(person, visits=kept)
+    for key in sorted({numbers[number] for number in gone}):
+        affected.visits.setdefault(key, chart.visits.get(key))
+        chart.visits[key] = facts.visit(key, (), numbers)
+        chart.changed.add(key)
+        person = note_visit(person, chart.visits[key])
+    return person
 
 
 def _forget(chart: Chart, key: str) -> None:

@@ -101,7 +101,10 @@ class Draft:
         """
         owners = {head.owner for one, head in self.contested.items() if one.type == kind}
         if owners:
-            self.load(pks=[owner for owner in owners if owner is not None])
+            found = [owner for owner in owners if owner is not None]
+            self.load(pks=found)
+            for owner in found:
+                self.chart(owner)  # of whoever took their place
         again = name in self.begun
         self.begun.add(name)
         if not owners and not again:
