@@ -15,7 +15,6 @@ from functools import lru_cache
 from pathlib import Path
 from random import Random
 
-from segue.cli.map import fold_alone
 from segue.fhir.profiles import shipped
 from segue.fhir.validate import Gate
 from segue.hl7v2.batch import split
@@ -29,6 +28,7 @@ from segue.hl7v2.write import write
 from segue.mapping.apply import apply
 from segue.mapping.context import Context, SiteRules
 from segue.model.events import EVENTS
+from segue.pipeline.alone import fold_alone
 from tests.support.corpus import OTHERS, adt
 from tests.support.hub import ZONE, core_mapping
 

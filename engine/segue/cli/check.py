@@ -64,7 +64,7 @@ def _configuration(settings: Settings) -> list[dict[str, str]]:
 
 def _mappings(settings: Settings) -> list[dict[str, str]]:
     from segue.bootstrap.mappings import Mappings
-    from segue.cli.map import run_cases
+    from segue.cli.map_test import run_cases
     from segue.mapping.cases import find_cases
     from segue.mapping.load import shipped
     from segue.mapping.source import MappingError

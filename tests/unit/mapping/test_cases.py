@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from segue.cli.map import fold_alone, run_cases
+from segue.cli.map_test import run_cases
 from segue.fhir.profiles import shipped
 from segue.fhir.validate import Gate
 from segue.hl7v2.batch import split
@@ -15,6 +15,7 @@ from segue.hl7v2.parse import parse
 from segue.mapping.apply import apply
 from segue.mapping.cases import find_cases
 from segue.mapping.context import Context, SiteRules
+from segue.pipeline.alone import fold_alone
 from tests.unit.mapping.samples import HOSPA, MAPPINGS, core
 
 CORPUS = Path(__file__).parents[4] / "shared" / "data" / "hl7v2"

@@ -5,7 +5,6 @@ from functools import lru_cache
 
 import pytest
 
-from segue.cli.map import fold_alone
 from segue.fhir.profiles import shipped
 from segue.fhir.validate import Gate
 from segue.hl7v2.batch import split
@@ -14,6 +13,7 @@ from segue.hl7v2.parse import parse
 from segue.mapping.apply import apply
 from segue.mapping.context import Context, SiteRules
 from segue.mapping.coverage import coverage, share
+from segue.pipeline.alone import fold_alone
 from tests.unit.mapping.samples import MAPPINGS, PID, PV1, core, mapped, message
 
 

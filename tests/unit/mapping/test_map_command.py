@@ -85,7 +85,7 @@ def test_a_failing_case_is_told_with_its_line(tmp_path):
     (cases / "wrong.yaml").write_text(
         f"message: |\n{text}\nexpect:\n  - \"%patient.gender = 'male'\"\n"
     )
-    from segue.cli.map import run_cases
+    from segue.cli.map_test import run_cases
     from segue.mapping.load import load
     from tests.unit.mapping.samples import MAPPINGS
 
