@@ -275,7 +275,7 @@ def test_a_paused_destination_has_no_partitions_to_lease(where: Where) -> None:
         store.deliveries().pause("lab", "maintenance", NOW_US)
         assert outbox.lease("lab") == []
         assert store.deliveries().paused() == {"lab": ("maintenance", NOW_US)}
-        store.deliveries().resume("lab", "done", NOW_US)
+        store.deliveries().resume("lab")
         assert len(outbox.lease("lab")) == 8
 
 

@@ -6,7 +6,9 @@ import typer
 
 from segue.cli.output import USAGE, WRONG, Config, Failure, Json, print_json, print_table
 from segue.cli.reach import instant, reached
+from segue.cli.run import read_settings
 from segue.model.instants import rfc3339
+from segue.settings.nodes import did_you_mean
 from segue.store.records import DeliveryFilter, ListedDelivery
 
 app = typer.Typer(
@@ -20,6 +22,7 @@ COLUMNS = {
 
 Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...")]
 State = Annotated[str | None, typer.Option(help=f"One of {', '.join(STATES)}.")]
+Name = Annotated[str, typer.Argument(metavar="DESTINATION", help="Name of the destination.")]
 To = Annotated[str | None, typer.Option("--destination", help="Name of the destination.")]
 Because = Annotated[str, typer.Option(help="Why; kept with the delivery.")]
 
@@ -79,7 +82,7 @@ def retry(
     """Try deliveries again that are delayed, dead or dropped."""
     from segue.cli.reach import wall_us
 
-    asked = _filter(deliveries, state, destination, None, None)
+    asked = _named(deliveries, state, destination)
     with reached(config) as parts:
         count = parts.deliveries.retry(asked, because, wall_us())
     _said("retried", count, json=json)
@@ -95,10 +98,56 @@ def drop(
     json: Json = False,
 ) -> None:
     """Give deliveries up; what waited behind them goes on."""
-    asked = _filter(deliveries, state, destination, None, None)
+    asked = _named(deliveries, state, destination)
     with reached(config) as parts:
         count = parts.deliveries.drop(asked, because)
     _said("dropped", count, json=json)
+
+
+@app.command("pause")
+def pause(
+    destination: Name,
+    because: Annotated[str, typer.Option(help="Why; `segue outbox paused` tells it.")],
+    config: Config = None,
+) -> None:
+    """Send nothing to a destination for now; what is for it waits, in its order."""
+    from segue.cli.reach import wall_us
+
+    _known(config, destination)
+    with reached(config) as parts:
+        parts.deliveries.pause(destination, because, wall_us())
+    typer.echo(f"{destination} is paused; `segue outbox resume {destination}` ends it")
+
+
+@app.command("resume")
+def resume(destination: Name, config: Config = None) -> None:
+    """Send to a paused destination again."""
+    with reached(config) as parts:
+        if destination not in parts.deliveries.paused():
+            raise Failure(f"{destination} is not paused", WRONG)
+        parts.deliveries.resume(destination)
+    typer.echo(f"{destination} is sent to again within seconds")
+
+
+@app.command("paused")
+def paused(config: Config = None, json: Json = False) -> None:
+    """List the destinations that are paused, since when and why."""
+    with reached(config) as parts:
+        found = parts.deliveries.paused()
+    items = [
+        {"destination": name, "since": rfc3339(since), "because": because}
+        for name, (because, since) in sorted(found.items())
+    ]
+    if json:
+        print_json({"items": items, "total": len(items)})
+        return
+    print_table({"destination": "destination", "since": "since", "because": "because"}, items)
+
+
+def _known(config: Config, destination: str) -> None:
+    names = read_settings(config).destinations
+    if destination not in names:
+        raise Failure(f"no destination {destination!r}.{did_you_mean(destination, names)}", USAGE)
 
 
 def item(found: ListedDelivery) -> dict[str, Any]:
@@ -142,6 +191,17 @@ def _said(word: str, count: int, *, json: bool) -> None:
         raise typer.Exit(WRONG)
 
 
+def _named(ids: list[int] | None, state: str | None, destination: str | None) -> DeliveryFilter:
+    """The deliveries that a decision is about; never all, because nothing was said."""
+    if not ids and state is None and destination is None:
+        raise Failure(
+            "which deliveries? Name them by ID, --state or --destination; "
+            "`segue outbox list` shows them",
+            USAGE,
+        )
+    return _filter(ids, state, destination, None, None)
+
+
 def _filter(
     ids: list[int] | None,
     state: str | None,
@@ -151,8 +211,6 @@ def _filter(
 ) -> DeliveryFilter:
     if state is not None and state not in STATES:
         raise Failure(f"--state {state}: expected one of {', '.join(STATES)}", USAGE)
-    if ids is not None and not ids and state is None and destination is None:
-        raise Failure("name deliveries by ID, --state or --destination", USAGE)
     return DeliveryFilter(
         ids=tuple(ids or ()),
         state=state,  # type: ignore[arg-type]

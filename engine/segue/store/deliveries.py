@@ -122,20 +122,14 @@ class Deliveries:
 
     def pause(self, destination: str, because: str, now: int) -> None:
         """Let nothing be sent to a destination; its senders notice within seconds."""
-        self._flag(destination, 1, because, now)
-
-    def resume(self, destination: str, because: str, now: int) -> None:
-        """Let things be sent again."""
-        self._flag(destination, 0, because, now)
-
-    def _flag(self, destination: str, paused: int, because: str, now: int) -> None:
+        row = (destination, 1, because, now)
         with self._database.write() as session:
-            session.upsert(
-                "destination",
-                ("name",),
-                ("paused", "because", "since"),
-                [(destination, paused, because, now)],
-            )
+            session.upsert("destination", ("name",), ("paused", "because", "since"), [row])
+
+    def resume(self, destination: str) -> None:
+        """Let things be sent again."""
+        with self._database.write() as session:
+            session.delete("destination", ("name",), [(destination,)])
 
     def paused(self) -> dict[str, tuple[str, int]]:
         """Paused destinations: why, and since when (µs)."""
