@@ -27,6 +27,20 @@ Meaning = Literal[
 IN_FACILITY: frozenset[Meaning] = frozenset({"snf", "rehab", "long-term", "psychiatric"})
 """Places from which the person will yet come home."""
 
+STATUS_OF = {
+    "home": "01",
+    "alt-home": "01",
+    "other-hcf": "02",
+    "snf": "03",
+    "long": "04",
+    "aadvice": "07",
+    "exp": "20",
+    "hosp": "50",
+    "rehab": "62",
+    "psy": "65",
+}
+"""http://terminology.hl7.org/CodeSystem/discharge-disposition to the NUBC status."""
+
 _MEANINGS: dict[str, Meaning] = {
     "01": "community",
     "02": "acute",

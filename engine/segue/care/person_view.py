@@ -12,6 +12,7 @@ from zlib import crc32
 import msgspec
 
 from segue.care.dates import moment_of
+from segue.care.dispositions import STATUS_OF
 from segue.care.elements import expand
 from segue.care.fold import only_named
 from segue.care.person import death, open_sources, practice
@@ -22,20 +23,6 @@ from segue.model.instants import Moment
 
 Views = dict[str, tuple[VisitState, Visit]]
 """Views of visits by visit key, each with the state that it was made of."""
-
-_DISPOSITIONS = {
-    "home": "01",
-    "alt-home": "01",
-    "other-hcf": "02",
-    "snf": "03",
-    "long": "04",
-    "aadvice": "07",
-    "exp": "20",
-    "hosp": "50",
-    "rehab": "62",
-    "psy": "65",
-}
-"""FHIR discharge-disposition to the patient discharge status that it comes from."""
 
 
 def person_view(
@@ -359,8 +346,8 @@ def _client_classes(
 def _disposition(concept: Mapping[str, Any]) -> str | None:
     for coding in concept.get("coding", ()):
         code = str(coding.get("code", ""))
-        if code in _DISPOSITIONS:
-            return _DISPOSITIONS[code]
+        if code in STATUS_OF:
+            return STATUS_OF[code]
         if code.isdigit():
             return code.zfill(2)
     return None

@@ -4,7 +4,7 @@ import typer
 
 from segue.cli.output import WRONG, Config, Json, print_json
 from segue.cli.run import read_settings
-from segue.settings.nodes import did_you_mean
+from segue.model.hints import did_you_mean
 from segue.settings.sections import Settings
 
 

@@ -7,8 +7,8 @@ import typer
 from segue.cli.output import USAGE, WRONG, Config, Failure, Json, print_json, print_table
 from segue.cli.reach import instant, reached
 from segue.cli.run import read_settings
+from segue.model.hints import did_you_mean
 from segue.model.instants import rfc3339
-from segue.settings.nodes import did_you_mean
 from segue.store.records import DeliveryFilter, ListedDelivery
 
 app = typer.Typer(

@@ -23,10 +23,10 @@ from segue.mapping.fields import (
 )
 from segue.mapping.functions import CHOICES, DEPENDENT, FUNCTIONS, WHOLE, also_reads
 from segue.mapping.language import Place, Rule
-from segue.mapping.source import did_you_mean
 from segue.mapping.tables import NOTHING, Convert, Tools, through
 from segue.mapping.values import MEMO_LIMIT, Beside, Made, Run
 from segue.model.facts import Fragment
+from segue.model.hints import did_you_mean
 
 Read = Callable[[str, Run, Elements], None]
 """What the rules of a field do with it as sent."""

@@ -19,7 +19,8 @@ from segue.mapping.apply import apply
 from segue.mapping.context import Context, Mapped, SiteRules
 from segue.mapping.language import CASE_KEYS
 from segue.mapping.load import MappingSet
-from segue.mapping.source import Document, Fault, MappingError, did_you_mean, read_file
+from segue.mapping.source import Document, Fault, MappingError, read_file
+from segue.model.hints import did_you_mean
 
 Resource = dict[str, Any]
 Fold = Callable[[Sequence[Mapped]], list[Resource]]

@@ -6,9 +6,9 @@ from typing import Any
 
 from segue.hl7v2.message import NULL
 from segue.mapping.directory import location, place_key
-from segue.mapping.source import did_you_mean
 from segue.mapping.tables import Tools, system_uri
 from segue.mapping.values import Run
+from segue.model.hints import did_you_mean
 
 Elements = dict[str, Any]
 Fields = list[str]

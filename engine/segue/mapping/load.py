@@ -19,10 +19,11 @@ from segue.mapping.language import (
     Table,
 )
 from segue.mapping.read import Layer, Reading, known_keys, read_layer
-from segue.mapping.source import Document, Fault, MappingError, did_you_mean, read_file
+from segue.mapping.source import Document, Fault, MappingError, read_file
 from segue.mapping.tables import Tools
 from segue.mapping.values import Memo
 from segue.mapping.walk import Memory, memory
+from segue.model.hints import did_you_mean
 
 MOST_SITES = 64
 _SEGMENT = "[A-Z][A-Z0-9]{2}"

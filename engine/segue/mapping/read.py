@@ -28,8 +28,9 @@ from segue.mapping.language import (
     SegmentMap,
     Table,
 )
-from segue.mapping.source import Document, Fault, did_you_mean, read_file
+from segue.mapping.source import Document, Fault, read_file
 from segue.mapping.tables import Tools
+from segue.model.hints import did_you_mean
 
 _FIELD = re.compile(FIELD + r"\Z")
 _MAPS = re.compile(r"([A-Z][A-Z0-9]{2}) -> ([A-Z][A-Za-z]+)\Z")

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -118,16 +117,3 @@ def _scalar(node: yaml.Node) -> str | int | bool | None:
     if text in _WORDS:
         return _WORDS[text]
     return int(text) if _WHOLE.match(text) else text
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of an error message: the nearest known word, or all of a few.
-
-    >>> did_you_mean("CXX", ["CX", "XPN"])
-    " Did you mean 'CX'?"
-    """
-    names = sorted(known)
-    near = get_close_matches(word, names, n=1, cutoff=0.6)
-    if near:
-        return f" Did you mean '{near[0]}'?"
-    return f" Known: {', '.join(names)}." if 0 < len(names) <= 12 else ""

@@ -11,11 +11,11 @@ from segue.hl7v2.message import Segment
 from segue.mapping.compile import Option, Plan
 from segue.mapping.context import Step
 from segue.mapping.fields import add
-from segue.mapping.memo import Recent
 from segue.mapping.said import Hearing, Part, Said
 from segue.mapping.values import Run
 from segue.model.facts import Fact, Fragment
 from segue.model.identity import stable_id
+from segue.model.memo import Recent
 
 MOST_PATIENTS = 2_500
 """Patients whose segments a mapping remembers for a site, about 20 kB each."""

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from segue.care.consent import labels
+from segue.care.dispositions import STATUS_OF
 from segue.fhir.canonical import canonical_json, hash_of
 from segue.fhir.outcomes import FhirError, fhir_error
 from segue.fhir.references import rewrite
@@ -39,20 +40,6 @@ EVENTS: Final[dict[tuple[str, str], str]] = {
 
 _INPATIENT = frozenset({"IMP", "ACUTE", "NONAC", "OBSENC", "SS"})
 _V2_CLASS = {"IMP": "I", "ACUTE": "I", "EMER": "E", "AMB": "O", "PRENC": "P"}
-_DISPOSITIONS = {
-    "home": "01",
-    "alt-home": "01",
-    "other-hcf": "02",
-    "snf": "03",
-    "long": "04",
-    "aadvice": "07",
-    "exp": "20",
-    "hosp": "50",
-    "rehab": "62",
-    "psy": "65",
-}
-"""http://terminology.hl7.org/CodeSystem/discharge-disposition to the NUBC status."""
-
 _NUBC = frozenset(
     {NUBC_DISCHARGE, V2 + "0112", "http://terminology.hl7.org/CodeSystem/nubc-UB92"}
 )  # fmt: skip
@@ -415,7 +402,7 @@ def _disposition(encounter: Mapping[str, Any]) -> str:
         if coding.get("system") in _NUBC:
             return code.zfill(2)
         if coding.get("system") == DISCHARGE_DISPOSITION:
-            return _DISPOSITIONS.get(code, "")
+            return STATUS_OF.get(code, "")
     return ""
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
-from segue.mapping.memo import Recent
 from segue.model.facts import Fact, Fragment
 from segue.model.instants import Moment
+from segue.model.memo import Recent
 from segue.store import packing
 from segue.store.records import FactRow
 

@@ -19,8 +19,8 @@ from segue.care.matching.grade import Match, MatchingRules
 from segue.care.matching.traits import Traits, traits_of
 from segue.fhir.canonical import loads
 from segue.fhir.search import query as queries
-from segue.mapping.memo import Recent
 from segue.model.identity import ResourceKey
+from segue.model.memo import Recent
 from segue.pipeline.candidates import Candidate, candidates
 from segue.pipeline.compare import Resource
 from segue.pipeline.engine import Hub

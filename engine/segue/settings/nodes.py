@@ -5,9 +5,8 @@ raised, and a stand-in returned: one run tells all that is wrong.
 """
 
 import codecs
-import difflib
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
+from segue.model.hints import did_you_mean, nearest
 from segue.settings.sections import Address
 
 NAME = re.compile(r"[a-z][a-z0-9-]*\Z")
@@ -160,7 +160,7 @@ class Nodes:
             if value in choices:
                 return value
             expected = ", ".join(choices)
-            self.problem(node, path, f"expected one of {expected}.{did_you_mean(value, choices)}")
+            self.problem(node, path, f"expected one of {expected}.{nearest(value, choices)}")
             return choices[0]
 
         return read
@@ -243,13 +243,3 @@ def _null(node: Any) -> bool:
 def is_port(text: str) -> bool:
     """Whether it is a port number; 0 lets the system choose."""
     return text.isdecimal() and int(text) < 65536
-
-
-def did_you_mean(word: str, choices: Collection[str]) -> str:
-    """A hint for a word that is not among the choices, or "".
-
-    >>> did_you_mean("ackk", ("ack", "allow"))
-    " Did you mean 'ack'?"
-    """
-    near = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
-    return f" Did you mean {near[0]!r}?" if near else ""

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from segue.settings.nodes import NAME, Nodes, Section, did_you_mean, empty
+from segue.model.hints import did_you_mean
+from segue.settings.nodes import NAME, Nodes, Section, empty
 from segue.settings.sections import (
     ASKS,
     AcceptSettings,
@@ -136,8 +137,7 @@ def protocols(read: Nodes, node: Any, profiles: tuple[Path, ...]) -> tuple[str, 
         if name in chosen[:index]:
             read.problem(item, "protocols", f"{name} given twice")
         elif name not in known:
-            hint = did_you_mean(name, known) or f" There are {', '.join(known)}."
-            read.problem(item, "protocols", f"no protocol {name!r}.{hint}")
+            read.problem(item, "protocols", f"no protocol {name!r}.{did_you_mean(name, known)}")
     return chosen
 
 

@@ -20,9 +20,9 @@ import msgspec
 from segue.adapters.destinations import projection
 from segue.adapters.destinations.fhir_line import Answer, FhirLine, Transport, json_of, verdict
 from segue.fhir.canonical import dumps, loads
-from segue.mapping.memo import Recent
 from segue.model.deliveries import Outcome, Parcel, Refused, RetryLater, Sent
 from segue.model.instants import Clock
+from segue.model.memo import Recent
 
 MERGES = 5
 """How often a 412 is answered by re-reading and merging."""
