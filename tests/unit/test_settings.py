@@ -195,8 +195,7 @@ def test_the_protocols_in_force_are_a_list_of_names(tmp_path: Path) -> None:
         ("protocols: [PD-01, PD01]", "2  protocols: no protocol 'PD01'. Did you mean 'PD-01'?"),
         (
             "protocols: [cough]",
-            "2  protocols: no protocol 'cough'. Known: PD-00, PD-01, PD-02, PD-03, PD-04, "
-            "PD-05.",
+            "2  protocols: no protocol 'cough'. Known: PD-00, PD-01, PD-02, PD-03, PD-04, PD-05.",
         ),
         ("protocols: [PD-01, PD-01]", "2  protocols: PD-01 given twice"),
         ("protocols: PD-01", "2  protocols: expected a list, [a, b]"),
