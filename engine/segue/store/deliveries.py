@@ -2,18 +2,19 @@
 
 # ruff: noqa: S608 - names of tables and columns are our own, values are parameters
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from segue.model.deliveries import Category
 from segue.store.commit import ORDINAL_BITS
 from segue.store.database import Database
-from segue.store.dialects import Row
+from segue.store.dialects import Row, Session
 from segue.store.outbox_rows import (
-    BEYOND,
     COLUMNS,
     EXCEPTION,
+    OF_COMMIT,
     ORDINALS,
+    UNSETTLED,
     WIDTH,
     partition_of,
     partitions_of,
@@ -22,14 +23,12 @@ from segue.store.outbox_rows import (
 from segue.store.records import Backlog, DeliveryFilter, ListedDelivery, Page
 
 OPEN = ("delayed", "blocked", "dead")
-# `BEYOND` on SQLite, where a position is its tx: the partition's own rows are found by
-# their index. Elsewhere an old tx may have a new position, so that commits lead.
-_BEYOND_SQLITE = (
-    "FROM outbox o INDEXED BY outbox_partition "
-    "CROSS JOIN commits c LEFT JOIN outbox_exception x ON x.id = o.id "
-    "LEFT JOIN outbox_receipt r ON r.id = o.id "
-    f"WHERE o.partition = ? AND o.id > ? AND c.tx = o.id >> {ORDINAL_BITS} "
-    "AND x.id IS NULL AND r.id IS NULL"
+# On SQLite a position is its tx: a partition's own rows are found by their index. Elsewhere
+# an old tx may have a new position, so that commits lead.
+_WAITING = f"JOIN commits c ON c.tx = o.id >> {ORDINAL_BITS} WHERE {UNSETTLED} GROUP BY g.partition"
+_WAITING_BY_COMMIT = (
+    f"WHERE (c.position > g.position OR (o.id & {ORDINALS}) > g.ordinal) AND {UNSETTLED} "
+    "GROUP BY g.partition"
 )
 
 
@@ -139,20 +138,11 @@ class Deliveries:
 
     def backlog(self) -> dict[str, Backlog]:
         """What each destination has still to get."""
-        found: list[Row] = []
         with self._database.read() as session:
-            for partition, cursor in session.rows(
-                "SELECT partition, cursor FROM lease WHERE log = 'outbox'"
-            ):
-                position, ordinal = cursor >> ORDINAL_BITS, cursor & ORDINALS
-                beyond, params = (
-                    f"{BEYOND} o.partition = ?",
-                    [position, position, ordinal, partition],
-                )
-                if session.dialect == "sqlite":
-                    beyond, params = _BEYOND_SQLITE, [partition, cursor]
-                rows = session.rows(f"SELECT count(*), min(c.at) {beyond}", params)
-                found += [(partition, "waiting", *row) for row in rows]
+            cursors = session.rows("SELECT partition, cursor FROM lease WHERE log = 'outbox'")
+            found: list[Row] = [(partition, "waiting", 0, None) for partition, _ in cursors]
+            if cursors:
+                found += _waiting(session, cursors)
             found += session.rows(
                 "SELECT x.partition, x.state, count(*), min(c.at) FROM outbox_exception x "
                 f"JOIN commits c ON c.tx = x.id >> {ORDINAL_BITS} "
@@ -171,6 +161,23 @@ class Deliveries:
             name: Backlog(**of_states, oldest=min(oldest.get(name, ()), default=None))
             for name, of_states in counts.items()
         }
+
+
+def _waiting(session: Session, cursors: Sequence[Row]) -> list[Row]:
+    """Partition, `waiting`, how many deliveries lie beyond its cursor, and since when."""
+    of_partition = "o.partition = g.partition"
+    if session.dialect == "sqlite":
+        given, params = session.given(("partition", "spot"), cursors)
+        outbox = "outbox o INDEXED BY outbox_partition"
+        source = f"CROSS JOIN {outbox} ON {of_partition} AND o.id > g.spot {_WAITING}"
+    else:
+        spots = [(name, spot >> ORDINAL_BITS, spot & ORDINALS) for name, spot in cursors]
+        given, params = session.given(("partition", "position", "ordinal"), spots)
+        commits = session.lookup_join("commits", "c", "c.position >= g.position")
+        outbox = session.lookup_join("outbox", "o", f"{of_partition} AND {OF_COMMIT}")
+        source = f"{commits} {outbox} {_WAITING_BY_COMMIT}"
+    counted = f"SELECT g.partition, 'waiting', count(*), min(c.at) FROM given g {source}"
+    return session.rows(given + counted, params)
 
 
 def _listed(row: Row) -> ListedDelivery:

@@ -76,6 +76,18 @@ class Session(Protocol):
         """
         ...
 
+    def lookup_join(self, table: str, alias: str, where: str) -> str:
+        """A join that looks rows up, by an index, for each row of what stands before it.
+
+        A planner whose statistics are old, or that cannot know how narrow a range is,
+        would read a log from its beginning.
+
+        Args:
+            table: whose rows; alias: their name, also in `where`.
+            where: may name what stands before; its parameters come in the same place.
+        """
+        ...
+
     def lock(self, table: str, keys: Sequence[str], rows: Rows) -> None:
         """Lock rows in the order of their keys; nothing on SQLite."""
         ...

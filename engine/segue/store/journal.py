@@ -233,10 +233,11 @@ class Journal:
         """How many entries are above their lane's cursor, and when the oldest came (µs)."""
         if not cursors:
             return 0, None
-        one = "SELECT count(*), min(id) FROM entry WHERE lane = ? AND id > ?"
-        params = [value for pair in cursors.items() for value in pair]
+        above = "FROM entry e WHERE e.lane = g.lane AND e.id > g.cursor"
+        sql = f"SELECT (SELECT count(*) {above}), (SELECT min(e.id) {above}) FROM given g"
         with self._database.read() as session:
-            rows = session.rows(" UNION ALL ".join([one] * len(cursors)), params)
+            given, params = session.given(("lane", "cursor"), list(cursors.items()))
+            rows = session.rows(given + sql, params)
             oldest = min((first for _, first in rows if first is not None), default=None)
             came = oldest and session.row("SELECT received FROM entry WHERE id = ?", (oldest,))
         return sum(count for count, _ in rows), came[0] if came else None

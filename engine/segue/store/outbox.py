@@ -16,18 +16,18 @@ from segue.store.database import Database
 from segue.store.dialects import Row, Session
 from segue.store.leases import Leases
 from segue.store.outbox_rows import (
-    BEYOND,
     COLUMNS,
     EXCEPTION,
     ORDINALS,
     WIDTH,
+    beyond,
     partition_of,
     partitions_of,
     queued_of,
 )
 from segue.store.records import Lease, RevisionConflict, Setback, Settlement
 
-_IDLE_COMMITS = 1000
+_IDLE_COMMITS = 100
 
 
 class Outbox:
@@ -117,8 +117,8 @@ class Outbox:
                 position, ordinal = start >> ORDINAL_BITS, start & ORDINALS
                 where, params = session.among(("o.partition",), [(name,) for name in last])
                 rows = session.rows(
-                    f"SELECT {COLUMNS} {BEYOND}{where} ORDER BY c.position, o.id LIMIT ?",
-                    (position, position, ordinal, *params, limit),
+                    f"SELECT {COLUMNS} {beyond(session, where)} ORDER BY c.position, o.id LIMIT ?",
+                    (*params, position, position, ordinal, limit),
                 )
                 dry_to = head[0] << ORDINAL_BITS | ORDINALS
                 for row in rows:
@@ -167,9 +167,9 @@ class Outbox:
                 start = lease[0] if lease else 0
                 first = start >> ORDINAL_BITS
                 if session.row(
-                    f"SELECT 1 {BEYOND}o.partition = ? AND o.lane = ? AND (c.position < ? "
-                    f"OR (c.position = ? AND (o.id & {ORDINALS}) < ?)) LIMIT 1",
-                    (first, first, start & ORDINALS, partition, lane, position, position, ordinal),
+                    f"SELECT 1 {beyond(session, 'o.partition = ? AND o.lane = ?')} AND "
+                    f"(c.position < ? OR (c.position = ? AND (o.id & {ORDINALS}) < ?)) LIMIT 1",
+                    (partition, lane, first, first, start & ORDINALS, position, position, ordinal),
                 ):
                     return True
         return False

@@ -2,7 +2,7 @@
 
 from segue.model.deliveries import Delivery, QueuedDelivery
 from segue.store.commit import ORDINAL_BITS, SHARDS
-from segue.store.dialects import Row
+from segue.store.dialects import Row, Session
 
 ORDINALS = (1 << ORDINAL_BITS) - 1
 COLUMNS = (
@@ -11,14 +11,11 @@ COLUMNS = (
 )
 WIDTH = 11
 """Columns of `COLUMNS`."""
-# What partitions hold beyond (position, ordinal) that was neither sent nor tried.
-BEYOND = (
-    "FROM commits c CROSS JOIN outbox o "
-    "LEFT JOIN outbox_exception x ON x.id = o.id LEFT JOIN outbox_receipt r ON r.id = o.id "
-    f"WHERE c.position >= ? AND o.id >= c.tx << {ORDINAL_BITS} "
-    f"AND o.id < (c.tx + 1) << {ORDINAL_BITS} "
-    f"AND (c.position > ? OR (o.id & {ORDINALS}) > ?) "
-    "AND x.id IS NULL AND r.id IS NULL AND "
+OF_COMMIT = f"o.id >= c.tx << {ORDINAL_BITS} AND o.id < (c.tx + 1) << {ORDINAL_BITS}"
+# LIMIT and OFFSET have each row looked up, where all receipts would be read else.
+UNSETTLED = (
+    "NOT EXISTS (SELECT 1 FROM outbox_exception x WHERE x.id = o.id LIMIT 1 OFFSET 0) "
+    "AND NOT EXISTS (SELECT 1 FROM outbox_receipt r WHERE r.id = o.id LIMIT 1 OFFSET 0)"
 )
 EXCEPTION = (
     "id",
@@ -32,6 +29,21 @@ EXCEPTION = (
     "status",
     "text",
 )
+
+
+def beyond(session: Session, where: str) -> str:
+    """FROM and WHERE of what lies beyond a spot of the log and was neither sent nor tried.
+
+    Its parameters are those of `where`, then the spot's position, twice, and its ordinal.
+
+    Args:
+        session: whose SQL it is.
+        where: which rows `o` of the outbox.
+    """
+    return (
+        f"FROM commits c {session.lookup_join('outbox', 'o', f'{OF_COMMIT} AND {where}')} "
+        f"WHERE c.position >= ? AND (c.position > ? OR (o.id & {ORDINALS}) > ?) AND {UNSETTLED}"
+    )
 
 
 def partitions_of(destination: str) -> list[str]:

@@ -123,6 +123,11 @@ class PostgresSession:
         unnested = f"SELECT * FROM unnest({','.join(casts)})"
         return f"WITH given({','.join(columns)}) AS ({unnested}) ", params
 
+    def lookup_join(self, table: str, alias: str, where: str) -> str:
+        # OFFSET keeps the planner from taking the lookup apart.
+        rows = f"SELECT {alias}.* FROM {table} {alias} WHERE {where} OFFSET 0"
+        return f"CROSS JOIN LATERAL ({rows}) {alias}"
+
     def among(self, columns: Sequence[str], rows: Rows) -> tuple[str, list[Any]]:
         casts = ["?::text[]" if isinstance(v, str) else "?::bigint[]" for v in rows[0]]
         params: list[Any] = [_array(values) for values in zip(*rows, strict=True)]

@@ -480,28 +480,22 @@ class Reader:
         Returns:
             The last position that was read, and the keys in the order of the writes.
         """
-        first = self.session.row(
-            "SELECT min(tx), max(tx), max(position) FROM (SELECT tx, position FROM commits "
-            "WHERE position > ? ORDER BY position LIMIT ?) x",
+        last = self.session.row(
+            "SELECT max(position) FROM "
+            "(SELECT position FROM commits WHERE position > ? ORDER BY position LIMIT ?) x",
             (after, limit),
         )
-        if first is None or first[2] is None:
+        if last is None or last[0] is None:
             return after, []
-        # Transactions begin in another order than they commit: so both bounds, and again.
+        of_commit = f"v.id >= c.tx << {ORDINAL_BITS} AND v.id < (c.tx + 1) << {ORDINAL_BITS}"
         rows = self.session.rows(
-            "SELECT r.id FROM version v JOIN resource r ON r.pk = v.resource "
-            f"JOIN commits c ON c.tx = v.id >> {ORDINAL_BITS} "
-            "WHERE v.id >= ? AND v.id < ? AND r.type = ? AND c.position > ? AND c.position <= ? "
-            "ORDER BY c.position, v.id",
-            (
-                first[0] << ORDINAL_BITS,
-                (first[1] + 1) << ORDINAL_BITS,
-                type_,
-                after,
-                first[2],
-            ),
+            "SELECT r.id FROM commits c "
+            f"{self.session.lookup_join('version', 'v', of_commit)} "
+            f"{self.session.lookup_join('resource', 'r', 'r.pk = v.resource AND r.type = ?')} "
+            "WHERE c.position > ? AND c.position <= ? ORDER BY c.position, v.id",
+            (type_, after, last[0]),
         )
-        return first[2], [ResourceKey(type_, id_) for (id_,) in dict.fromkeys(rows)]
+        return last[0], [ResourceKey(type_, id_) for (id_,) in dict.fromkeys(rows)]
 
     # --- sizes ---------------------------------------------------------------------------
 

@@ -226,7 +226,7 @@ class Searcher:
         token = None
         walk = next((c for c in rest if _is_one_token(c)), None)
         if first is not None and first[0] < FEW:
-            where.append((f"r.pk IN ({first[1][0]})", first[1][1]))
+            where.append(first[1])
             rest.remove(first[2])
         elif isinstance(walk, TokenCondition):
             token = walk.any_of[0]
@@ -256,12 +256,17 @@ class Searcher:
         return min(counted, key=_number, default=None)
 
     def _few(self, type_: str, condition: IndexCondition) -> list[tuple[int, Sql]]:
-        """How many rows meet a condition, counted up to FEW, and their resources."""
+        """How many rows meet a condition, counted up to FEW, and SQL for being one of them."""
         rows = lookup(type_, condition)
         if rows is None:
             return []
+        found = self.session.rows(f"{rows[0]} LIMIT {ENOUGH}", rows[1])
+        if not found:
+            return [(0, ("1 = 0", []))]
+        if len(found) < ENOUGH:
+            return [(len(found), self.session.among(("r.pk",), found))]
         counted = self.session.row(f"SELECT count(*) FROM ({rows[0]} LIMIT {FEW}) x", rows[1])
-        return [(counted[0] if counted else 0, rows)]
+        return [(counted[0] if counted else 0, (f"r.pk IN ({rows[0]})", rows[1]))]
 
     def _answered(self, type_: str, condition: Condition) -> IndexCondition | Filter:
         match condition:

@@ -116,6 +116,10 @@ class SqliteSession:
             params,
         )
 
+    def lookup_join(self, table: str, alias: str, where: str) -> str:
+        # SQLite keeps the order of a CROSS JOIN (https://sqlite.org/lang_select.html).
+        return f"CROSS JOIN {table} {alias} ON {where}"
+
     def among(self, columns: Sequence[str], rows: Rows) -> tuple[str, list[Any]]:
         padded = _padded(rows)
         count = len(padded)
