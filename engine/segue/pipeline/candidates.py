@@ -13,6 +13,7 @@ from segue.care.matching.traits import Traits, traits_of
 from segue.fhir.canonical import loads
 from segue.fhir.search import query as queries
 from segue.fhir.search.conditions import Query
+from segue.model.identity import ResourceKey
 from segue.model.instants import instant_of
 from segue.store.reader import Reader
 from segue.store.records import StoredVersion
@@ -55,9 +56,11 @@ def candidates(
     """
     own = traits_of(patient)
     year = instant_of(now).year
-    found: dict[str, Candidate] = {}
-    for stored in _sharing(reader, patient, own):
-        if stored.key.id in without or stored.key.id in found or stored.body is None:
+    found: list[Candidate] = []
+    shared = dict.fromkeys(_sharing(reader, patient, own))
+    for key in shared:
+        stored = None if key.id in without else reader.read(key.type, key.id)
+        if stored is None or stored.body is None:
             continue
         other = loads(stored.body)
         if other.get("active") is False:
@@ -66,19 +69,19 @@ def candidates(
         young = first_seen_newborn(own, year) or first_seen_newborn(known, year)
         match = grade(own, known, rules, newborn=young)
         if match.grade != "certainly-not":
-            found[stored.key.id] = Candidate(stored, other, match)
-    return sorted(found.values(), key=lambda one: (-one.match.bits, one.stored.key.id))
+            found.append(Candidate(stored, other, match))
+    return sorted(found, key=lambda one: (-one.match.bits, one.stored.key.id))
 
 
-def _sharing(reader: Reader, patient: Mapping[str, Any], own: Traits) -> Iterator[StoredVersion]:
+def _sharing(reader: Reader, patient: Mapping[str, Any], own: Traits) -> Iterator[ResourceKey]:
     searcher = Searcher(reader.session)
     asked: list[list[tuple[str, str]]] = []
     families = [name["family"] for name in patient.get("name", ()) if name.get("family")]
     if len(own.birth) == len("2026-01-01"):
         born = [("birthdate", own.birth)]
-        page = searcher.page(_first_of(born))
-        if page.next is None:
-            yield from page.items
+        some, more = searcher.names(_first_of(born))
+        if not more:
+            yield from some
         else:
             asked += [[*born, ("family", _text(family))] for family in families[:3]]
     for name in patient.get("name", ())[:3]:
@@ -91,17 +94,17 @@ def _sharing(reader: Reader, patient: Mapping[str, Any], own: Traits) -> Iterato
         if identifier.get("system") and identifier.get("value")
     ]
     if tokens:
-        page = searcher.page(_first_of([("identifier", ",".join(tokens))]))
-        if page.next is None:
-            yield from page.items
+        some, more = searcher.names(_first_of([("identifier", ",".join(tokens))]))
+        if not more:
+            yield from some
         else:
             asked += [[("identifier", token)] for token in tokens]
     for pairs in asked:
-        yield from searcher.page(_first_of(pairs)).items
+        yield from searcher.names(_first_of(pairs))[0]
 
 
 def _first_of(pairs: list[tuple[str, str]]) -> Query:
-    return queries.parse("Patient", [*pairs, ("_count", str(MOST)), ("_total", "none")])
+    return queries.parse("Patient", [*pairs, ("_count", str(MOST))])
 
 
 def _text(value: str) -> str:

@@ -128,6 +128,11 @@ class _Settled:
     def params(self) -> list[Any]:
         return joined(self.source, self.where)
 
+    @property
+    def pk(self) -> str:
+        """The column to sort by for creation order: of the index that is walked."""
+        return "t.resource" if self.source[0].startswith("FROM search_token") else "r.pk"
+
 
 class Searcher:
     """Searches one snapshot."""
@@ -159,6 +164,20 @@ class Searcher:
         whole = cursor is None and len(rows) <= query.count
         total = len(rows) if whole else self._total(settled, query.total)
         return self._page(settled, rows, cursor, None if query.total == "none" else total)
+
+    def names(self, query: Query) -> tuple[list[ResourceKey], bool]:
+        """The first matches in creation order, without their bodies; whether there are more.
+
+        Args:
+            query: all of its conditions are indexed; it has neither cursor nor order.
+        """
+        settled = self._settled(query)
+        rows = self.session.rows(
+            f"SELECT r.type, r.id {settled.source[0]} {settled.where[0]} "
+            f"ORDER BY {settled.pk} LIMIT ?",
+            [*settled.params, query.count + 1],
+        )
+        return [ResourceKey(*row) for row in rows[: query.count]], len(rows) > query.count
 
     def first(self, query: Query, most: int) -> list[ResourceKey]:
         """The first matches in creation order, however many bodies that takes."""
@@ -460,7 +479,7 @@ class Searcher:
         keys = [sort_key(sort) for sort in query.sort]
         named = "".join(f", {sql} AS k{n}" for n, (sql, _) in enumerate(keys))
         key_params = joined(*keys)
-        pk = "t.resource" if source[0].startswith("FROM search_token") else "r.pk"
+        pk = settled.pk
         inner = f"SELECT {pk} AS pk, r.type, r.id, r.version, r.tx{named} {source[0]} {where[0]}"
         params = [*key_params, *source[1], *where[1]]
         names = "".join(f", x.k{n}" for n in range(len(keys)))
