@@ -71,6 +71,8 @@ def clocks() -> str:
             f"| {code} | {clock.title} | {clock.anchor} | {clock.n} × {clock.unit} | "
             f"{clock.day0} | {hard} | {clock.source} |"
         )
+    rows += ["", "| source | what it is |", "|---|---|"]
+    rows += [f"| {key} | {title} |" for key, title in shipped().sources.items()]
     return "\n".join(rows) + "\n"
 
 

@@ -258,3 +258,20 @@ def test_a_file_without_sites_has_the_default_one(tmp_path: Path) -> None:
     file = tmp_path / "segue.yaml"
     file.write_text("version: 1\nfeeds: {}\n")
     assert list(load(file, {}).sites) == ["default"]
+
+
+def test_a_fault_between_sections_is_told_at_the_line_of_its_key(tmp_path: Path) -> None:
+    text = WHOLE.replace("listen: 127.0.0.1:2575", "listen: 0.0.0.0:2575").replace("allow:", "#")
+    found = problems(tmp_path, text.replace("replies: lab", "replies: lap"), PCPB_TOKEN="t")
+    lines = text.splitlines()
+    replies, listen = (
+        lines.index("    replies: lab") + 1,
+        lines.index("    listen: 0.0.0.0:2575") + 1,
+    )
+    assert f"segue.yaml:{replies}  feeds.hospa-adt.replies: no destination 'lap'." in found[0]
+    assert f"segue.yaml:{listen}  feeds.hospa-adt.listen: 0.0.0.0:2575 is reachable" in found[1]
+
+
+def test_a_destination_with_tls_null_has_no_tls(tmp_path: Path) -> None:
+    text = WHOLE.replace("tls: {ca: ca.pem, cert: c.pem, key: k.pem}", "tls: null")
+    assert load(write(tmp_path, text), {"PCPB_TOKEN": "t"}).destinations["lab"].tls is None

@@ -25,6 +25,7 @@ def check(config: Config = None, json: Json = False) -> None:
     if json:
         print_json({"ok": not wrong} | found)
     else:
+        typer.echo(f"{settings.source or 'no segue.yaml here: the defaults'}")
         for name, problems in found.items():
             errors = sum(p["severity"] == "error" for p in problems)
             typer.echo(f"{name:14} {'ok' if not errors else f'{errors} wrong'}")

@@ -35,7 +35,10 @@ def list_(
     after: Annotated[int | None, typer.Option(help="`next` of the page before.")] = None,
     json: Json = False,
 ) -> None:
-    """List messages, newest first; never their content."""
+    """List messages, newest first; never their content.
+
+    Example: segue inbox list --state failed --since 2026-07-05T00:00:00-04:00
+    """
     asked = _filter(state, feed, control_id, since, until)
     with reached(config) as parts:
         page = parts.inbox.messages(asked, after=after, limit=limit)
@@ -54,11 +57,11 @@ def show(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Show one message: its text, its issues, and what it changed."""
+    """Show one message: its text (which names patients), its issues, and what it changed."""
     with reached(config) as parts:
         found = parts.inbox.show(entry)
     if found is None:
-        raise Failure(f"{entry}: no such message", WRONG)
+        raise Failure(f"{entry}: no such message; `segue inbox list` shows their numbers", WRONG)
     shown = shown_item(found)
     if json:
         print_json(shown)
@@ -75,7 +78,10 @@ def show(
 
 @app.command("replay")
 def replay(
-    entries: Annotated[list[int] | None, typer.Argument(metavar="[ID]...")] = None,
+    entries: Annotated[
+        list[int] | None,
+        typer.Argument(metavar="[ID]...", help="Numbers of messages, as in the list."),
+    ] = None,
     config: Config = None,
     state: State = None,
     feed: Annotated[str | None, typer.Option(help="Name of the feed.")] = None,
@@ -91,11 +97,14 @@ def replay(
     Name messages by number, by what `segue inbox list` filters by, or --all. What is
     already applied changes nothing and sends nothing; what no worker has come to yet is
     left to the workers.
+
+    Example: segue inbox replay --state failed --dry-run
     """
     given = (state, feed, control_id, since, until)
     if sum((bool(entries), any(one is not None for one in given), everything)) != 1:
         raise Failure(
-            "name messages by ID, by filters (--state, --feed, …), or --all: one of the three",
+            "which messages? Name them by ID, by filters (--state, --feed, …), or --all: one of "
+            "the three; --dry-run first shows what would change",
             USAGE,
         )
     from segue.cli.reach import hub

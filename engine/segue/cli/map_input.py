@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
@@ -15,6 +14,7 @@ from segue.mapping.context import SiteRules
 from segue.mapping.load import MappingSet, load, shipped
 from segue.mapping.source import MappingError
 from segue.model.issues import Issue
+from segue.model.zones import time_zone
 
 Files = Annotated[list[Path], typer.Argument(help="Files of HL7 v2 messages; - is standard input.")]
 Site = Annotated[str | None, typer.Option(help="Site whose layers apply; default: core alone.")]
@@ -45,11 +45,9 @@ def site_rules(
 ) -> Callable[[Message], SiteRules]:
     """The rules of the site that a message comes from, as the options say."""
     try:
-        known = ZoneInfo(zone) if zone else None
-    except (ZoneInfoNotFoundError, ValueError):
-        raise Failure(
-            f"--zone {zone}: no IANA time zone, such as America/New_York", USAGE
-        ) from None
+        known = time_zone(zone) if zone else None
+    except ValueError as error:
+        raise Failure(f"--zone: {error}", USAGE) from None
 
     def rules(message: Message) -> SiteRules:
         own = authority or message.get("MSH-4") or "default"

@@ -20,7 +20,10 @@ COLUMNS = {
     "version": "version", "form": "form", "state": "state", "attempts": "tries", "text": "error",
 }  # fmt: skip
 
-Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...")]
+Ids = Annotated[
+    list[int] | None,
+    typer.Argument(metavar="[ID]...", help="Numbers of deliveries, as in the list."),
+]
 State = Annotated[str | None, typer.Option(help=f"One of {', '.join(STATES)}.")]
 Name = Annotated[str, typer.Argument(metavar="DESTINATION", help="Name of the destination.")]
 To = Annotated[str | None, typer.Option("--destination", help="Name of the destination.")]
@@ -38,7 +41,10 @@ def list_(
     after: Annotated[int | None, typer.Option(help="`next` of the page before.")] = None,
     json: Json = False,
 ) -> None:
-    """List deliveries, newest first; never their content."""
+    """List deliveries, newest first; never their content.
+
+    Example: segue outbox list --destination pcpb --state dead
+    """
     asked = _filter(None, state, destination, since, until)
     with reached(config) as parts:
         page = parts.deliveries.page(asked, after=after, limit=limit)
@@ -53,7 +59,7 @@ def list_(
 
 @app.command("show")
 def show(
-    delivery: Annotated[int, typer.Argument(metavar="ID")],
+    delivery: Annotated[int, typer.Argument(metavar="ID", help="Number of the delivery.")],
     config: Config = None,
     json: Json = False,
 ) -> None:
@@ -61,7 +67,7 @@ def show(
     with reached(config) as parts:
         found = parts.deliveries.get(delivery)
     if found is None:
-        raise Failure(f"{delivery}: no such delivery", WRONG)
+        raise Failure(f"{delivery}: no such delivery; `segue outbox list` shows the numbers", WRONG)
     shown = item(found)
     if json:
         print_json(shown)
@@ -79,7 +85,10 @@ def retry(
     destination: To = None,
     json: Json = False,
 ) -> None:
-    """Try deliveries again that are delayed, dead or dropped."""
+    """Try deliveries again that are delayed, dead or dropped.
+
+    Example: segue outbox retry --destination pcpb --state dead --because "they are back"
+    """
     from segue.cli.reach import wall_us
 
     asked = _named(deliveries, state, destination)
@@ -97,7 +106,10 @@ def drop(
     destination: To = None,
     json: Json = False,
 ) -> None:
-    """Give deliveries up; what waited behind them goes on."""
+    """Give deliveries up; what waited behind them goes on.
+
+    Example: segue outbox drop 77 --because "entered by hand"
+    """
     asked = _named(deliveries, state, destination)
     with reached(config) as parts:
         count = parts.deliveries.drop(asked, because)

@@ -42,15 +42,24 @@ def hub(config: Path | None, parts: "Opened") -> "Hub":
 
 def instant(text: str | None, option: str) -> int | None:
     """An RFC 3339 instant of an option as microseconds UTC."""
-    if text is None:
-        return None
+    return None if text is None else microseconds(aware(text, option))
+
+
+def aware(text: str, option: str) -> datetime:
+    """An RFC 3339 instant of an option.
+
+    Raises:
+        Failure: it is none, or has no offset; exit code 2.
+    """
     try:
         value = datetime.fromisoformat(text)
     except ValueError:
-        raise Failure(f"{option} {text}: no RFC 3339 instant", USAGE) from None
+        raise Failure(
+            f"{option} {text}: no RFC 3339 instant, such as 2026-07-02T14:00:00-04:00", USAGE
+        ) from None
     if value.tzinfo is None:
         raise Failure(f"{option} {text}: needs an offset, such as -04:00 or Z", USAGE)
-    return microseconds(value)
+    return value
 
 
 def wall_us() -> int:

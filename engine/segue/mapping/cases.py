@@ -21,6 +21,7 @@ from segue.mapping.language import CASE_KEYS
 from segue.mapping.load import MappingSet
 from segue.mapping.source import Document, Fault, MappingError, read_file
 from segue.model.hints import did_you_mean
+from segue.model.zones import time_zone
 
 Resource = dict[str, Any]
 Fold = Callable[[Sequence[Mapped]], list[Resource]]
@@ -44,7 +45,7 @@ class Case:
     document: Document
     site: str | None
     messages: list[str]
-    zone: str | None = None
+    zone: ZoneInfo | None = None
     authority: str = AUTHORITY
     expect: list[str] = field(default_factory=list)
     issues: list[str] = field(default_factory=list)
@@ -87,6 +88,12 @@ def read_case(path: Path, root: Path) -> Case:
     messages = [data["message"]] if "message" in data else data.get("messages") or []
     if not messages or not all(isinstance(text, str) for text in messages):
         document.fault((), "message: a message is expected here, one segment a line")
+    zone = None
+    if data.get("zone"):
+        try:
+            zone = time_zone(str(data["zone"]))
+        except ValueError as error:
+            document.fault(("zone",), f"zone: {error}")
     if document.faults:
         raise MappingError(document.faults)
     parts = Path(name).parts
@@ -97,7 +104,7 @@ def read_case(path: Path, root: Path) -> Case:
         document=document,
         site=data.get("site", folder),
         messages=messages,
-        zone=data.get("zone"),
+        zone=zone,
         authority=str(data.get("authority", AUTHORITY)),
         expect=[str(line) for line in data.get("expect") or []],
         issues=[str(code) for code in data.get("issues") or []],
@@ -112,7 +119,7 @@ def run_case(case: Case, mapping: MappingSet, fold: Fold) -> CaseResult:
     site = SiteRules(
         name=case.site or case.authority.lower(),
         authority=case.authority,
-        zone=ZoneInfo(case.zone) if case.zone else None,
+        zone=case.zone,
     )
     mapped = []
     for text in case.messages:

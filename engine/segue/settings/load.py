@@ -86,17 +86,13 @@ def _port(read: Nodes, text: str, name: str) -> int:
 
 def _check(found: Section, settings: Settings) -> None:
     """Refuse an unknown database, and to listen beyond this machine without authentication."""
-
-    def wrong(key: str, path: str, what: str) -> None:
-        found.reader.problem(found.keys.get(key), path, what)
-
     if settings.database != "sqlite" and not settings.database.startswith(
         ("postgresql://", "postgres://")
     ):
-        wrong("database", "database", "expected sqlite or a postgresql:// address")
+        found.wrong("database", "expected sqlite or a postgresql:// address")
     if not settings.http.listen.loopback and settings.http.tokens is None:
         text = f"{settings.http.listen} is reachable from other machines: set http.tokens"
-        wrong("http", "http.listen", text)
+        found.wrong("http.listen", text)
     for feed in settings.feeds.values():
         mutual = feed.tls is not None and feed.tls.client_ca is not None
         if feed.listen is not None and not feed.listen.loopback and not feed.allow and not mutual:
@@ -104,4 +100,4 @@ def _check(found: Section, settings: Settings) -> None:
                 f"{feed.listen} is reachable from other machines: "
                 "set allow: [network] or tls.client_ca"
             )
-            wrong("feeds", f"feeds.{feed.name}.listen", text)
+            found.wrong(f"feeds.{feed.name}.listen", text)

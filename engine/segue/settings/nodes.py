@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import yaml
 
 from segue.model.hints import did_you_mean, nearest
+from segue.model.zones import time_zone
 from segue.settings.sections import Address
 
 NAME = re.compile(r"[a-z][a-z0-9-]*\Z")
@@ -44,9 +45,9 @@ class Section:
     values: dict[str, Any]
 
     def wrong(self, key: str, what: str) -> None:
-        """Note a fault of a key, or of its absence."""
+        """Note a fault of a key, or of its absence; a key below others is `a.b`."""
         path = f"{self.here}.{key}" if self.here else key
-        self.reader.problem(self.keys.get(key, self.node), path, what)
+        self.reader.problem(_deepest(self.node, key.split(".")), path, what)
 
 
 class Nodes:
@@ -199,9 +200,9 @@ class Nodes:
         if name is None:
             return None
         try:
-            return ZoneInfo(name)
-        except (ZoneInfoNotFoundError, ValueError):
-            self.problem(node, path, f"no IANA time zone {name!r}, such as America/New_York")
+            return time_zone(name)
+        except ValueError as error:
+            self.problem(node, path, str(error))
             return None
 
     def address(self, node: Any, path: str) -> Address:
@@ -234,6 +235,17 @@ class Nodes:
 def empty(node: Any) -> bool:
     """Whether nothing is given: no node, no value, or null."""
     return node is None or _null(node)
+
+
+def _deepest(node: Any, keys: list[str]) -> Any:
+    """The node that a path of keys leads to, as far as there is one."""
+    for key in keys:
+        below = node.value if isinstance(node, yaml.MappingNode) else ()
+        found = next((value for name, value in below if name.value == key), None)
+        if found is None:
+            break
+        node = found
+    return node
 
 
 def _null(node: Any) -> bool:

@@ -90,35 +90,25 @@ def top(read: Nodes, root: Any) -> tuple[Section, Settings]:
 
 def _links(found: Section, settings: Settings) -> None:
     """Each name of a feed or destination names one that there is."""
-    destinations = settings.destinations
-    for one in settings.feeds.values():
-        if one.replies is None:
-            continue
-        here = f"{one.name}.replies"
-        if one.replies not in destinations:
-            _unknown(found, "feeds", here, "destination", one.replies, destinations)
-        elif destinations[one.replies].kind != "mllp":
-            _wrong(found, "feeds", here, "acknowledgements go to a destination of mllp")
+    feeds, destinations = settings.feeds, settings.destinations
+
+    def unknown(path: str, what: str, name: str, known: Mapping[str, Any]) -> None:
+        found.wrong(path, f"no {what} {name!r}.{did_you_mean(name, known)}")
+
+    for one in feeds.values():
+        here = f"feeds.{one.name}.replies"
+        if one.replies is not None and one.replies not in destinations:
+            unknown(here, "destination", one.replies, destinations)
+        elif one.replies is not None and destinations[one.replies].kind != "mllp":
+            found.wrong(here, "acknowledgements go to a destination of mllp")
     for way in destinations.values():
-        if way.returns is not None and way.returns not in settings.feeds:
-            _unknown(
-                found, "destinations", f"{way.name}.returns", "feed", way.returns, settings.feeds
-            )
+        if way.returns is not None and way.returns not in feeds:
+            unknown(f"destinations.{way.name}.returns", "feed", way.returns, feeds)
     for place in settings.sites.values():
         for practice, name in place.practices.items():
             if name not in destinations:
-                here = f"{place.name}.practices.{practice}"
-                _unknown(found, "sites", here, "destination", name, destinations)
-
-
-def _unknown(
-    found: Section, key: str, here: str, what: str, name: str, known: Mapping[str, Any]
-) -> None:
-    _wrong(found, key, here, f"no {what} {name!r}.{did_you_mean(name, known)}")
-
-
-def _wrong(found: Section, key: str, here: str, what: str) -> None:
-    found.reader.problem(found.keys[key], f"{key}.{here}", what)
+                here = f"sites.{place.name}.practices.{practice}"
+                unknown(here, "destination", name, destinations)
 
 
 def protocols(read: Nodes, node: Any, profiles: tuple[Path, ...]) -> tuple[str, ...]:
