@@ -1,6 +1,6 @@
 """`make bench-api`: FHIR over HTTP in a store of 100,000 resources, beside SEKMET.
 
-Fills an SQLite store, starts an engine over it, and lets clients in another process ask, one
+Fills a store, SQLite's or with `--database postgresql` that one's, starts an engine over it, and lets clients in another process ask, one
 request after the other each: every search of US Core for random people, reads of Patients,
 and charts of new people as transactions. Then the same against SEKMET, a FHIR server in
 Python from PyPI, with the same resources and the same clients; without it where it cannot be
@@ -8,7 +8,8 @@ installed, or with `--alone`. Kinds of search that SEKMET refuses, or for which 
 something else, are named, and left out where the two are compared. Prints tables and
 targets, and writes benchmarks/results/api.json.
 
-Reads a second of a core are those that cost a second of the server's CPU.
+Reads a second of a core are those that cost a second of the server's CPU; PostgreSQL's own is
+not in it.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ from segue.model.identity import ResourceKey
 from segue.store.records import Commit, Step
 from segue.store.store import Store, open_store
 from tests.stories.engine import Engine
+from tests.support.databases import PostgresServer, postgres_server
 from tests.support.us_core import chart, place
 
 AT_ONCE = 500
@@ -55,9 +58,9 @@ feeds: {}
 """
 
 
-def stored(data: Path, people: int) -> int:
+def stored(where: Path | str, people: int) -> int:
     """Store the charts of so many people; how many resources there are then."""
-    store = open_store(data, lambda: datetime.now(UTC))
+    store = open_store(where, lambda: datetime.now(UTC))
     count = 0
     batch: list[dict[str, Any]] = []
     for n in range(PLACES):
@@ -132,12 +135,17 @@ def measured(port: int, pid: int, asked: argparse.Namespace, without: str = "") 
     return found
 
 
-def segue(directory: Path, asked: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str], int]:
+def segue(
+    directory: Path, asked: argparse.Namespace, server: PostgresServer | None
+) -> tuple[dict[str, Any], dict[str, str], int]:
     """Measure Segue: figures, the totals of each kind of search, resources stored."""
     begin = time.perf_counter()
-    count = stored(directory / "data", asked.people)
+    database = server.upgraded() if server else None
+    count = stored(database or directory / "data", asked.people)
+    if server and database:
+        server.analyze(database)
     print(f"{count:,} resources of {asked.people:,} people, {time.perf_counter() - begin:.0f} s")
-    engine = Engine(directory, CONFIG)
+    engine = Engine(directory, CONFIG, None, database)
     try:
         engine.start()
         assert engine.process is not None
@@ -235,14 +243,16 @@ def main() -> None:
     parser.add_argument("--resources", type=int, default=100_000)
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=20.0, help="of searching")
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
     parser.add_argument("--alone", action="store_true", help="without SEKMET")
     asked = parser.parse_args()
     asked.people = asked.resources // len(chart(0, PLACES, VALUES))
     servers: dict[str, Any] = {}
     differing: dict[str, str] = {}
     missing = "left out" if asked.alone else ""
-    with tempfile.TemporaryDirectory(prefix="segue-api-") as folder:
-        servers["Segue"], ours, count = segue(Path(folder) / "segue", asked)
+    shared = postgres_server() if asked.database == "postgresql" else nullcontext()
+    with tempfile.TemporaryDirectory(prefix="segue-api-") as folder, shared as server:
+        servers["Segue"], ours, count = segue(Path(folder) / "segue", asked, server)
         if not asked.alone:
             try:
                 servers[PACKAGE], differing = sekmet(Path(folder) / "sekmet", asked, ours)
@@ -256,6 +266,7 @@ def main() -> None:
         "version": 1,
         **conditions(),
         "load": {
+            "database": asked.database,
             "resources": count,
             "people": asked.people,
             "clients": asked.clients,

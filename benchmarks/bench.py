@@ -256,6 +256,7 @@ def feed(bench: Bench, count: int, connections: int, rate: float = 0.0) -> dict[
         "memory_mb_max": memory_mb(root),
         "backlog_max": backlog,
         "bytes_mean": sent["bytes"] / count,
+        "events": sent["events"],
     }
 
 
@@ -456,6 +457,8 @@ def main() -> None:
                         bench.disorder = disorder
                         cold.setdefault(database, round(bench.cold_start, 2))
                         feed(bench, min(2000, options.messages), 16)
+                        if url:
+                            server.analyze(url)
                         for name in names:
                             count = options.messages // 4 if name == "1" else options.messages
                             figures = feed(
@@ -479,13 +482,15 @@ def main() -> None:
             | {"cold_start_s": cold[database]}
             | ({"disk_bytes_per_message": disks[database]} if name == "16" else {})
         )
+    fed = [(run.pop("bytes_mean"), run.pop("events")) for run in runs]
     result = {
         "version": 1,
         **conditions(version),
         "mix": {
             "messages": options.messages,
             "patients": 10000,
-            "bytes_mean": runs[0]["bytes_mean"] if runs else 0,
+            "bytes_mean": round(fed[0][0]),
+            "events": fed[0][1],
             **{name: getattr(options, name) for name in DISORDER},
         },
         "runs": runs,

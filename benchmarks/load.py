@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from array import array
+from collections import Counter
 
 from benchmarks.mix import DISORDER, messages
 
@@ -142,6 +143,8 @@ def main() -> None:
     except ImportError:
         result = asyncio.run(run(options.port, options.connections, frames, options.rate))
     result["cpu_seconds"] = time.process_time() - cpu
+    events = Counter(frame.split(b"|", 9)[8].split(b"^")[1].decode() for frame in frames)
+    result["events"] = {event: n / len(frames) for event, n in sorted(events.items())}
     print(json.dumps(result), flush=True)
 
 

@@ -117,7 +117,9 @@ class Mix:
         self.made = 0
         self.counts: dict[str, int] = {}
         self._visits = 0
-        self._pool = [self._patient(n) for n in range(patients)]
+        # The same people live there whatever the seed: a number is one person's.
+        people = random.Random(patients)
+        self._pool = [self._patient(n, people) for n in range(patients)]
         self._free = list(range(patients))
         self.random.shuffle(self._free)
         self._active: list[Visit] = []
@@ -157,8 +159,7 @@ class Mix:
         self.counts[event] = self.counts.get(event, 0) + 1
         return message
 
-    def _patient(self, n: int) -> Patient:
-        rng = self.random
+    def _patient(self, n: int, rng: random.Random) -> Patient:
         family, given = rng.choice(FAMILY), rng.choice(GIVEN)
         town, state, code = rng.choice(TOWNS)
         street = f"{rng.randrange(1, 9999)} {rng.choice(STREETS)} ST"
