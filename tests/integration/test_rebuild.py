@@ -90,6 +90,24 @@ def test_what_clients_stored_is_found_by_its_elements_in_the_new_store(tmp_path:
         assert {one["id"] for one in anew.find("Condition", "code=E11.9")} == found != set()
 
 
+def test_a_task_in_the_place_of_one_that_ended_is_no_difference(tmp_path: Path) -> None:
+    stay = [
+        adt("A01", "2026-07-01 08:00", "1", visit="V1"),
+        adt("A03", "2026-07-04 08:00", "2", visit="V1", disposition="01"),
+    ]
+    death = adt("A03", "2026-07-05 08:00", "4", visit="V2", disposition="20")
+    error = adt("A13", "2026-07-05 09:00", "5", visit="V2", occurred="2026-07-05 08:00")
+    admission = adt("A01", "2026-07-05 06:00", "3", visit="V2")
+    with hub(tmp_path / "died") as died, hub(tmp_path / "lived") as lived:
+        died.work(*stay, admission, death)
+        died.work(error)
+        lived.work(*stay, admission, error, death)
+        texts = [str(one.resources("Task")) for one in (died, lived)]
+        assert [text.count("'renewed'") > 0 for text in texts] == [True, False]
+        with died.hub.store.read() as old, lived.hub.store.read() as new:
+            assert differences(old, new) == []
+
+
 def test_a_difference_is_found_and_named(tmp_path: Path) -> None:
     with hub(tmp_path / "live") as bench:
         bench.work(S11["A04"])

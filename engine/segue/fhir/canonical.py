@@ -5,7 +5,7 @@ Decimals keep their digits (`0.10` stays `0.10`). The text that is stored has no
 spliced in when it is read.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
@@ -173,12 +173,23 @@ def canonical_state(resources: Iterable[Resource]) -> bytes:
     was voided or superseded. A Task in the place of one that had ended is shown as that
     one, which is left out.
     """
-    lines = []
+    return b"\n".join(sorted(state for _, state in canonical_parts(resources)))
+
+
+def canonical_parts(resources: Iterable[Resource]) -> Iterator[tuple[Resource, bytes]]:
+    """`canonical_state`, resource by resource: each that counts, with its bytes."""
     for resource in _as_first(list(resources)):
         compared = _state_of(resource)
         if compared is not None:
-            lines.append(_encode_sorted(compared))
-    return b"\n".join(sorted(lines))
+            yield resource, _encode_sorted(compared)
+
+
+def renewals(resource: Resource) -> dict[str, str]:
+    """Id of a Task that took the place of one that had ended, to that one's; {} of others."""
+    if RENEWED not in _tags(resource):
+        return {}
+    need = next(i["value"] for i in resource["identifier"] if i["system"] == NEED)
+    return {resource["id"]: stable_id("Task", *need.rsplit("|", 2))}
 
 
 def _as_first(resources: list[Resource]) -> list[Resource]:
@@ -186,10 +197,7 @@ def _as_first(resources: list[Resource]) -> list[Resource]:
     renewed = [one for one in resources if RENEWED in _tags(one)]
     if not renewed:
         return resources
-    first: dict[str, str] = {}
-    for one in renewed:
-        need = next(i["value"] for i in one["identifier"] if i["system"] == NEED)
-        first[one["id"]] = stable_id("Task", *need.rsplit("|", 2))
+    first = {new: old for one in renewed for new, old in renewals(one).items()}
     # Of several in one place the last one counts: the others have ended.
     places: dict[str, Resource] = {}
     for one in sorted(renewed, key=lambda task: task["status"] not in TASK_ENDED):

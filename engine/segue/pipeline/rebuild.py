@@ -6,14 +6,15 @@ comes of it must be what the old store holds, in the canonical form, and `differ
 says where it is not (docs/operations.md, "Rebuilding the store").
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from itertools import groupby
 
 from segue.care.view import DeliveryReceipt
-from segue.fhir.canonical import canonical_state, content_hash, hash_of, loads
+from segue.fhir.canonical import canonical_parts, content_hash, hash_of, loads, renewals
+from segue.fhir.references import walk_references
 from segue.model.changes import Cause
 from segue.model.deliveries import OF_ENTRIES, Delivery
 from segue.model.identity import ResourceKey
@@ -21,7 +22,7 @@ from segue.model.instants import instant_of, microseconds
 from segue.pipeline import owned
 from segue.pipeline.addresses import Addresses
 from segue.pipeline.charts import Chart
-from segue.pipeline.compare import Resource, deletion, parse_key, write
+from segue.pipeline.compare import Resource, deletion, key_of, parse_key, write
 from segue.pipeline.coordinate import coordinate_person
 from segue.pipeline.engine import Hub
 from segue.pipeline.evidence import evidence, is_evidence, with_evidence, without_evidence
@@ -127,16 +128,40 @@ def differences(old: Reader, new: Reader) -> list[str]:
 
 
 def _states(reader: Reader) -> dict[str, bytes]:
-    """Hash of the canonical form of each computed resource, empty where it counts for nothing."""
+    """Hash of the canonical form of each computed resource that counts for something."""
     states: dict[str, bytes] = {}
+    renewed: dict[str, str] = {}
+    for resource in _computed(reader):
+        renewed |= renewals(resource)
+        states |= _hashed([resource])
+    if not renewed:
+        return states
+    # Tasks in the place of others are shown as those: with all that speaks of either.
+    spoken_of = {f"Task/{one}" for pair in renewed.items() for one in pair}
+    together = []
+    for resource in _computed(reader):
+        own = key_of(resource).reference
+        named = (str(one["reference"]) for _, one in walk_references(resource))
+        if own in spoken_of or not spoken_of.isdisjoint(named):
+            together.append(resource)
+            states.pop(own, None)
+    return states | _hashed(together)
+
+
+def _hashed(resources: Iterable[Resource]) -> dict[str, bytes]:
+    return {
+        key_of(resource).reference: hash_of(state.decode())
+        for resource, state in canonical_parts(resources)
+    }
+
+
+def _computed(reader: Reader) -> Iterator[Resource]:
     after = 0
     while page := reader.current("fold", after):
         after = page[-1].pk
         for version in page:
             if version.body is not None:
-                state = canonical_state([loads(version.body)])
-                states[version.key.reference] = hash_of(state.decode()) if state else b""
-    return states
+                yield loads(version.body)
 
 
 def _persons(reader: Reader) -> Iterator[list[int]]:
