@@ -43,7 +43,11 @@ def test_a_stay_is_told_and_drawn_and_a_person_parted(tmp_path: Path, config: Pa
     assert [one["event"] for one in told["told"]] == ["A01", "A03", "A08"]
     assert "disposition 01 → 03" in told["told"][2]["changed"]
     assert picture.read_text(encoding="utf-8").startswith("<svg")
-    assert "A03 Discharge" in run("stay", "show", "HOSPA|W2", "-c", str(config))
+    words = run("stay", "show", "HOSPA|W2", "-c", str(config)).splitlines()
+    assert words[1].endswith("times of America/New_York")
+    (said,) = [line for line in words if "A03 Discharge (hospa, 3)" in line]
+    assert said.split()[2:4] == ["2026-07-08", "09:00"]
+    assert [line.strip() for line in words if "03" in line][-1] == "disposition 01 → 03"
     with pytest.raises(Failure, match="no message has told of this visit"):
         run("stay", "show", "W", "-c", str(config))
 

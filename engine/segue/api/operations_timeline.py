@@ -50,7 +50,7 @@ def timeline(asked: Invocation) -> Resource:
 
 
 def _told(one: Told) -> list[dict[str, Any]]:
-    part = [
+    part: list[dict[str, Any]] = [
         {"name": "event", "valueCode": one.event},
         {"name": "title", "valueString": one.title},
         {"name": "site", "valueString": one.site},
@@ -63,4 +63,7 @@ def _told(one: Told) -> list[dict[str, Any]]:
     part += [{"name": "doubt", "valueString": text} for text in one.doubts]
     if one.undone is not None:
         part.append({"name": "undone", "valueDateTime": one.undone.text})
+        part.append({"name": "undone-by", "valueString": one.undone_by})
+    if one.late:
+        part.append({"name": "late", "valueBoolean": True})
     return [value for value in part if "" not in value.values()]

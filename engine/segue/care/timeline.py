@@ -5,8 +5,9 @@ between the visit as it was folded before it and after it. So a late message sho
 it set right, and a cancel what it took back.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from segue.care.cancels import strike
@@ -28,8 +29,10 @@ class Told:
         event: trigger event; title: its name.
         occurred, recorded: see `Fact`; learnt: arrival, microseconds UTC.
         changed: what it changed, a phrase each; empty where it said nothing new.
+        late: whether something that occurred later was known already.
         undone: recorded instant of the cancel that struck it out, or of the correction
             (ZBE) that took its place; None while it counts.
+        undone_by: event and control id of that one.
         doubts: what the fold has to remark on it.
     """
 
@@ -41,7 +44,9 @@ class Told:
     recorded: Moment
     learnt: int
     changed: list[str] = field(default_factory=list)
+    late: bool = False
     undone: Moment | None = None
+    undone_by: str = ""
     doubts: list[str] = field(default_factory=list)
 
 
@@ -76,27 +81,31 @@ def timeline(facts: Iterable[Fact], key: str) -> Timeline:
     for code, fact_id in whole.warnings:
         doubts.setdefault(fact_id, []).append(DOUBTS[code][1])
     told: list[Told] = []
-    state = VisitState()
+    names = {fact.id: _named(fact) for fact in arrived}
+    state, newest = VisitState(), 0
     for n, fact in enumerate(arrived):
         extended = extend_visit(state, fact) if state.status and fact.visit == key else None
         after = fold_visit(arrived[: n + 1], key) if extended is None else extended
         row = HAPPENINGS.get(fact.event)
         cancel = struck.get(fact.id)
+        happened = _happened(fact)
         told.append(
             Told(
                 fact.event,
                 row.title if row else fact.event,
                 fact.site,
                 fact.control_id,
-                _happened(fact),
+                happened,
                 fact.recorded,
                 fact.received,
-                changes(state, after),
+                changes(state, after, names),
+                happened.us < newest,
                 cancel.recorded if cancel is not None else None,
+                _named(cancel) if cancel is not None else "",
                 doubts.get(fact.id, []),
             )
         )
-        state = after
+        state, newest = after, max(newest, happened.us)
     return Timeline(whole, told)
 
 
@@ -108,8 +117,17 @@ def _happened(fact: Fact) -> Moment:
     return fact.occurred
 
 
-def changes(before: VisitState, after: VisitState) -> list[str]:
+def _named(fact: Fact) -> str:
+    return f"{fact.event} {fact.control_id}".rstrip()
+
+
+def changes(
+    before: VisitState, after: VisitState, names: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
     """What is different in a visit, a phrase each.
+
+    Args:
+        names: event and control id of the facts that may have been struck out, by id.
 
     >>> changes(VisitState(), VisitState(status="in-progress"))
     ['status in-progress']
@@ -131,8 +149,10 @@ def changes(before: VisitState, after: VisitState) -> list[str]:
     if before.pending != after.pending:
         places = ", ".join(map(shown, after.pending))
         said.append(f"transfer to {places} announced" if places else "no transfer announced")
-    if len(after.struck) > len(before.struck):
-        said.append(f"{len(after.struck) - len(before.struck)} event(s) struck out")
+    gone, back = set(after.struck) - set(before.struck), set(before.struck) - set(after.struck)
+    for words, facts in (("struck out", gone), ("counts again", back)):
+        if facts:
+            said.append(f"{words}: {', '.join(sorted(names.get(one, one) for one in facts))}")
     if before.numbers != after.numbers:
         said.append(f"also numbered {', '.join(after.numbers)}")
     if other := _otherwise(before, after):

@@ -6,6 +6,7 @@ where it was undone. The further apart the two, the later the message.
 """
 
 from collections.abc import Iterable
+from datetime import UTC, datetime, tzinfo
 from html import escape
 
 from segue.care.states import Run
@@ -15,6 +16,7 @@ from segue.model.instants import instant_of
 WIDTH, LEFT, ROW, BAR = 960, 130, 22, 16
 _COLOURS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#9d755d", "#72b7b2")
 _STRUCK = "#999"
+LEGEND = "● occurred  ○ learnt  struck through: undone"
 
 
 def svg(history: Timeline) -> str:
@@ -48,10 +50,21 @@ def svg(history: Timeline) -> str:
     for one in history.told:
         out += _message(one, y, scale)
         y += ROW
+    zone = _zone(history.told)
     for at, anchor, x in ((scale.low, "start", LEFT), (scale.high, "end", WIDTH - 4)):
-        day = instant_of(at).strftime("%Y-%m-%d %H:%MZ")
+        day = instant_of(at).astimezone(zone).isoformat(" ", "minutes")
         out.append(f'<text x="{x}" y="{y + 14}" text-anchor="{anchor}" fill="#666">{day}</text>')
+    middle = (LEFT + WIDTH) // 2
+    out.append(f'<text x="{middle}" y="{y + 14}" text-anchor="middle" fill="#666">{LEGEND}</text>')
     return "\n".join([*out, "</svg>", ""])
+
+
+def _zone(told: Iterable[Told]) -> tzinfo:
+    """The offset that the messages give their times in; UTC where they give none."""
+    for one in told:
+        if "T" in one.occurred.text and (zone := datetime.fromisoformat(one.occurred.text).tzinfo):
+            return zone
+    return UTC
 
 
 class _Scale:

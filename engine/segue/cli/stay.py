@@ -1,22 +1,20 @@
 """`segue stay`: what is known of a visit, and how it came to be known."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
 from segue.care.timeline import Timeline, Told
-from segue.cli.output import UNREACHABLE, WRONG, Config, Failure, Json, print_json, print_table
+from segue.cli.output import UNREACHABLE, WRONG, Config, Failure, Json, print_json
 from segue.cli.reach import reached
-from segue.model.instants import rfc3339
+from segue.model.instants import Moment, instant_of, rfc3339
 
 app = typer.Typer(
     help="What is known of a visit, and how it came to be known.", no_args_is_help=True
 )
-COLUMNS = {
-    "learnt": "learnt", "occurred": "occurred", "event": "event", "site": "by",
-    "control_id": "control id", "what": "what it changed",
-}  # fmt: skip
 
 
 @app.command("show")
@@ -37,8 +35,9 @@ def show(
     from segue.pipeline.histories import AmbiguousError, history_of
 
     with reached(config) as parts:
+        engine = hub(config, parts)
         try:
-            found = history_of(hub(config, parts), visit)
+            found = history_of(engine, visit)
         except AmbiguousError as error:
             raise Failure(str(error), WRONG) from None
     if found is None:
@@ -55,7 +54,11 @@ def show(
     ends = state.end.text if state.end else "open"
     begins = state.start.text if state.start else "?"
     typer.echo(f"{state.key}  Encounter/{state.encounter}  {state.status}  {begins} – {ends}")
-    print_table(COLUMNS, [_row(one) for one in found.told])
+    site = engine.setting.sites.get(state.site)
+    zone = site.zone if site is not None and site.zone is not None else ZoneInfo("UTC")
+    typer.echo(f"{'learnt':18}{'occurred':18}times of {zone.key}")
+    for one in found.told:
+        typer.echo("\n".join(_lines(one, zone)))
 
 
 def as_json(found: Timeline) -> dict[str, Any]:
@@ -78,7 +81,9 @@ def as_json(found: Timeline) -> dict[str, Any]:
                 "recorded": one.recorded.text,
                 "learnt": rfc3339(one.learnt),
                 "changed": one.changed,
+                "late": one.late,
                 "undone": one.undone.text if one.undone else None,
+                "undone_by": one.undone_by or None,
                 "doubts": one.doubts,
             }
             for one in found.told
@@ -86,17 +91,24 @@ def as_json(found: Timeline) -> dict[str, Any]:
     }
 
 
-def _row(one: Told) -> dict[str, Any]:
-    said = "; ".join(one.changed) or "nothing new"
+def _lines(one: Told, zone: ZoneInfo) -> Iterator[str]:
+    """A message: when, what and by whom; below it what it changed, a line each."""
+    learnt, occurred = _clock(one.learnt, zone), _at(one.occurred, zone)
+    late = "  came late" if one.late else ""
+    yield f"{learnt:18}{occurred:18}{one.event} {one.title} ({one.site}, {one.control_id}){late}"
+    said = one.changed or ["nothing new"]
     if one.undone is not None:
-        said += f" [undone {one.undone.text}]"
-    if one.doubts:
-        said += f" [{'; '.join(one.doubts)}]"
-    return {
-        "learnt": rfc3339(one.learnt),
-        "occurred": one.occurred.text,
-        "event": f"{one.event} {one.title}",
-        "site": one.site,
-        "control_id": one.control_id,
-        "what": said,
-    }
+        said = [*said, f"UNDONE by {one.undone_by}, recorded {_at(one.undone, zone)}"]
+    for text in (*said, *(f"NOTE: {doubt}" for doubt in one.doubts)):
+        yield f"{'':36}{text}"
+
+
+def _at(moment: Moment, zone: ZoneInfo) -> str:
+    """In a zone; a date that was sent without a time of day stays that."""
+    if "T" not in moment.text:
+        return moment.text
+    return _clock(moment.us, zone)
+
+
+def _clock(us: int, zone: ZoneInfo) -> str:
+    return instant_of(us).astimezone(zone).strftime("%Y-%m-%d %H:%M")

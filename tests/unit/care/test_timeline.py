@@ -34,9 +34,10 @@ def test_each_message_says_what_it_changed_in_the_order_of_arrival() -> None:
     assert "place ED^1 → 4W^2" in change.changed
     assert "status finished → in-progress" in cancel.changed
     assert f"ends no more (was {t('07-10 14:00').text})" in cancel.changed
-    assert "1 event(s) struck out" in cancel.changed
+    assert "struck out: A03 4" in cancel.changed
     assert update.changed == []
-    assert discharge.undone == t("07-10 16:00")
+    assert (discharge.undone, discharge.undone_by) == (t("07-10 16:00"), "A13 5")
+    assert [one.late for one in told] == [False, False, True, False, False]
     assert (change.occurred, change.learnt) == (t("07-05 13:40"), t("07-10 15:00").us)
 
 
