@@ -444,6 +444,21 @@ def _(bench: Bench) -> None:
         assert visit(bench, number)["location"][-1]["location"]["display"] == place
 
 
+@row(16, "an exchange of places waits for both visits")
+def _(bench: Bench) -> None:
+    two = "PID|1||200^^^HOSPA^MR||ROE^BEA"
+    moved = adt("A17", two, "PV1|2|I|4W^1^A", pv1="PV1|1|I|5E^9^A", evn="20260706120000-0400")
+    other = {"pid": two, "pv1": "PV1|1|I|5E^9^A||||||||||||||||V2^^^HOSPA^VN"}
+    last = adt(**{**ADMIT, "control_id": "b"}, **other)
+    swap = bench.entry(moved)
+    process(bench.hub, [swap, bench.entry(adt(**ADMIT))])
+    assert bench.exceptions()[swap.id][0] == "parked"
+    bench.process(last)
+    assert bench.exceptions()[swap.id][0] == "processed"
+    for number, place in (("V1", "5E 9 A"), ("V2", "4W 1 A")):
+        assert visit(bench, number)["location"][-1]["location"]["display"] == place
+
+
 @row(17, "each patient of a message has its own segments")
 def _(bench: Bench) -> None:
     message = adt(

@@ -46,7 +46,7 @@ class Left:
 
 def schema(definitions: Definitions, resource_type: str) -> tuple[Schema, Left]:
     """The strict JSON Schema (2020-12) of a resource type, and what it does not judge."""
-    builder = _Builder(definitions)
+    builder = _Builder(definitions, resource_type)
     structure = definitions.structure(resource_type)
     root = builder.node(structure, root=True)
     root["properties"]["resourceType"] = {"const": resource_type}
@@ -62,8 +62,9 @@ def schema(definitions: Definitions, resource_type: str) -> tuple[Schema, Left]:
 
 
 class _Builder:
-    def __init__(self, definitions: Definitions) -> None:
+    def __init__(self, definitions: Definitions, resource_type: str) -> None:
         self.definitions = definitions
+        self.resource_type = resource_type
         self.defs: dict[str, Schema] = {}
         self.references: dict[tuple[str, ...], str] = {}
         self.spots: list[tuple[tuple[str, ...], str]] = []
@@ -141,8 +142,10 @@ class _Builder:
         return self._ref(kind.type)
 
     def _beside(self, type_: str, owner: str, key: str) -> Schema:
-        path = (*owner.split(".")[1:], key)
-        if len(path) > 2:
+        whose, *within = owner.split(".")
+        path = (*within, key)
+        # Within a data type (Timing.repeat) the path does not begin at the resource.
+        if whose != self.resource_type or len(path) > 2:
             return self._ref(type_)
         self.spots.append((path, type_))
         name = type_ + "-open"

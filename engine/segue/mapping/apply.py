@@ -16,7 +16,7 @@ from segue.mapping.context import PART2, Context, Mapped
 from segue.mapping.directory import practitioner
 from segue.mapping.identity import patient_identity, visit_identity
 from segue.mapping.load import MappingSet
-from segue.mapping.said import unread
+from segue.mapping.said import left_out, unread
 from segue.mapping.tables import Tools
 from segue.mapping.texts import join_texts, one_comment
 from segue.mapping.times import EventTimes
@@ -31,10 +31,26 @@ NO_VISIT = "N"
 """PV1-2 of a PV1 that is there only because the structure wants one."""
 
 LINKS = frozenset({"link", "unlink"})
+PAIRS = LINKS | {"swap"}
 NO_PATIENT = frozenset({"bed-status"})
 CANCELS = frozenset({"cancel", "delete-visit"})
 REPLACES = frozenset({"merge", "change"})
 MOVE_IDENTIFIER, ALTERNATE_VISIT = "A43", "A51"
+EVERY_FIELD = frozenset(range(64))
+MERGES: dict[str, int] = {
+    "merge": 1,
+    "change": 1,
+    "account-merge": 3,
+    "visit-merge": 5,
+    "move": 1,
+    "visit-change": 5,
+}
+"""Effects that need MRG, and the field of it that names what goes."""
+_GONE = {
+    "account-merge": "prior_account",
+    "visit-merge": "prior_visit",
+    "visit-change": "prior_visit",
+}
 ACCOUNT_CHANGE = "A49"
 """Changes an account: MRG-1 may well be the patient's own identifier."""
 
@@ -111,7 +127,10 @@ def apply(
         for segment in message.named.get(name, ()):
             headers.setdefault(name, segment)
             fields = segment.fields
-            for n, raw in unread(fields, plan.kept(name, len(fields))):
+            left = unread(fields, plan.kept(name, len(fields)))
+            if name != "MSH" and run.repetition in segment.line:
+                left += left_out(fields, EVERY_FIELD, run)
+            for n, raw in left:
                 unmapped[f"{name}-{n}"] = raw
     if event.effect in NO_PATIENT:
         segments = [segment for segment in message.segments if segment.name not in HEADERS]
@@ -134,6 +153,9 @@ def apply(
         fact.details, fact.rules = run.details, run.fired
         _label(fact, run, context)
         mapped.facts.append(fact)
+    if event.effect in PAIRS and len(mapped.facts) < 2 and mapped.recorded is None:
+        text = "this event is about two patients, and fewer can be read here"
+        run.report("warning", "one-patient-only", "PID", text)
     if event.effect in LINKS and len(mapped.facts) > 1:
         one, two = mapped.facts[:2]
         one.prior, two.prior = two.identity, one.identity
@@ -312,6 +334,9 @@ def _speaks_of_visit(event: Event, visit: Segment | None, run: Run) -> bool:
 def _prior(mapping: MappingSet, event: Event, merge: Segment | None, run: Run, fact: Fact) -> None:
     """What MRG says: the identity, visit and account that go."""
     if merge is None:
+        if event.effect in MERGES:
+            text = "there is no MRG segment that names what goes; nothing is done"
+            run.report("error", "no-prior-identifier", f"MRG-{MERGES[event.effect]}", text)
         return
     prior, _ = patient_identity(mapping.identity, merge, ("MRG-1", "MRG-4"), run)
     if event.effect in REPLACES:
@@ -330,18 +355,33 @@ def _prior(mapping: MappingSet, event: Event, merge: Segment | None, run: Run, f
         whose, _ = patient_identity(mapping.identity, merge, ("MRG-4",), run)
         if whose is not None and whose != prior:
             run.details |= {"prior_identity": whose, "moved": prior}
-    numbers = ((3, "prior_account"), (5, "prior_visit"))
+    details = run.details
+    visit = run.segments.get("PV1")
+    number = 5
     if event.code == ALTERNATE_VISIT and fact.visit is not None:
-        numbers = ((3, "prior_account"), (6, "prior_visit"))
-        visit = run.segments.get("PV1")
-        if visit is not None and run.part(run.parts(visit.raw(19)), 1):
-            run.details["visit_stays"] = True
-    for number, name in numbers:
-        parts = run.first(merge.raw(number)).split(run.component)
-        value = run.part(parts, 1)
-        if value:
-            authority = run.authority_of(parts[3])[0] if len(parts) > 3 else ""
-            run.details[name] = f"{authority or run.authority}|{value}"
+        number = 6
+        if visit is not None and _number(visit, 19, run) is not None:
+            details["visit_stays"] = True
+    for name, n in (("prior_account", 3), ("prior_visit", number)):
+        if (key := _number(merge, n, run)) is not None:
+            details[name] = key
+    gone = _GONE.get(event.effect)
+    if gone == "prior_visit" and fact.visit is not None and details.get(gone) == fact.visit:
+        text = "the prior number is the visit's own; nothing is merged"
+        run.report("error", "merge-with-itself", "MRG-5", text)
+    elif gone and gone not in details and event.code != ALTERNATE_VISIT:
+        text = f"MRG does not say what goes; nothing is done ({event.title.lower()})"
+        run.report("error", "no-prior-identifier", f"MRG-{MERGES[event.effect]}", text)
+
+
+def _number(segment: Segment, n: int, run: Run) -> str | None:
+    """Key of a number (CX), `HOSPA|V1`; None where the field has none."""
+    parts = run.first(segment.raw(n)).split(run.component)
+    value = run.part(parts, 1)
+    if not value:
+        return None
+    authority = run.authority_of(parts[3])[0] if len(parts) > 3 else ""
+    return f"{authority or run.authority}|{value}"
 
 
 def _label(fact: Fact, run: Run, context: Context) -> None:

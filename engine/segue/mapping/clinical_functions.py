@@ -11,6 +11,8 @@ LOINC = "http://loinc.org"
 TEXTS = frozenset({"", "ST", "TX", "FT"})
 """Types of OBX-2 whose repetitions are lines of one text."""
 
+MEASURED = frozenset({"Quantity", "Range", "Ratio"})
+"""Types of values that have units."""
 VALUE_TYPES = ("Quantity", "CodeableConcept", "String", "DateTime", "Range", "Ratio", "Time")
 
 
@@ -75,6 +77,12 @@ def observation_value(tools: Tools) -> Convert:
         return "Quantity", made
 
     def convert(raw: str, run: Run) -> tuple[str, Any] | None:
+        made = valued(raw, run)
+        if made is not None and made[0] not in MEASURED:
+            run.leave(6)
+        return made
+
+    def valued(raw: str, run: Run) -> tuple[str, Any] | None:
         kind = run.text(run.field(2)) or "ST"
         if kind not in TEXTS and run.repetition in raw:
             return None  # several values are components

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from segue.mapping.actions import Work, comes_again, work_of
 from segue.mapping.fields import (
@@ -33,6 +33,18 @@ LAST = 1_000
 """Stands for a field after all others: what is read from several fields, or from elsewhere."""
 
 
+class Reader(NamedTuple):
+    """Who reads a field.
+
+    Attributes:
+        rules: ordinals of the rules that look at it.
+        behind: fields that are taken instead of it where they are valued.
+    """
+
+    rules: frozenset[int]
+    behind: frozenset[int]
+
+
 @dataclass(slots=True)
 class Program:
     """A segment map, compiled.
@@ -43,6 +55,7 @@ class Program:
         hear: what makes something of a segment; written when it is first called.
         width: how many fields it looks at, with number 0.
         reads: fields of the own segment that any rule, key or condition reads.
+        readers: the same to the rules that read them, see `Reader`.
         reads_elsewhere: the same of other segments.
         joins_scope: scope of the map that it joins.
         adds: elements whose items add up, if a resource is told of more than once.
@@ -64,6 +77,7 @@ class Program:
     reads_elsewhere: frozenset[tuple[str, int]]
     joins_scope: str
     adds: frozenset[str]
+    readers: Mapping[int, Reader]
     hear: Listener = field(init=False)
     hear_traced: Listener = field(init=False)
     width: int = field(init=False)
@@ -105,6 +119,9 @@ class Option:
         reads: fields that are read; reads_without_visit: that are, of a message that
             speaks of no visit.
         first_only: fields of whose repetitions only the first is used.
+        readers: what rules read, and that is not said elsewhere; see `Reader`.
+        readers_without_visit: the same, as for `reads_without_visit`.
+        beside: fields that rules look at only for others, or only instead of others.
         width: how many fields the programs look at, with number 0.
     """
 
@@ -114,6 +131,9 @@ class Option:
     reads: frozenset[int]
     reads_without_visit: frozenset[int]
     first_only: frozenset[int]
+    readers: Mapping[int, Reader]
+    readers_without_visit: Mapping[int, Reader]
+    beside: tuple[int, ...]
     width: int = field(init=False)
     _others: dict[tuple[bool, int], tuple[int, ...]] = field(init=False, default_factory=dict)
 
@@ -211,6 +231,19 @@ def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tu
         works[0].again = comes_again([work.rule for work in works]) and not any(
             work.adds or "{" in work.to for work in works
         )
+    readers: dict[int, list[tuple[int, set[int]]]] = {}
+    for work in chain(*fields.values(), loose):
+        rule, before = work.rule, set[int]()
+        beside = {split_field(path)[:2] for path in rule.where}
+        beside |= {(own, n) for n in also_reads(rule.target, rule.options)}
+        for segment, number in (split_field(path)[:2] for path in rule.sources):
+            if segment == own:
+                behind = set() if (own, number) in beside else before - {number}
+                readers.setdefault(number, []).append((rule.ordinal, set(behind)))
+                before.add(number)
+        for segment, number in beside:
+            if segment == own:
+                readers.setdefault(number, []).append((rule.ordinal, set()))
     program = Program(
         map=segment_map,
         segment=own,
@@ -228,6 +261,13 @@ def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tu
         reads_elsewhere=frozenset((s, n) for s, n in reads if s != own),
         joins_scope=segment_map.scope,
         adds=frozenset(adds),
+        readers={
+            number: Reader(
+                frozenset(ordinal for ordinal, _ in found),
+                frozenset.intersection(*(frozenset(behind) for _, behind in found)),
+            )
+            for number, found in readers.items()
+        },
     )
     return program, faults
 
@@ -256,14 +296,18 @@ def compile_plan(
     grouped: dict[str, list[Option]] = {}
     for placement in placements.values():
         chosen = tuple(programs[name] for name in placement.use if name in programs)
-        always = {0, *structural.get(placement.segment, ())}
-        reads = always | elsewhere.get(placement.segment, set())
+        own = structural.get(placement.segment, set())
+        always = {0, *own}
+        other = elsewhere.get(placement.segment, set())
+        reads = always | other
         reads |= {split_field(path)[1] for path in placement.where}
-        without = always | ({2} if placement.segment == "PV1" else set())
+        without_maps = always | ({2} if placement.segment == "PV1" else set())
+        without = {*without_maps}
         for program in chosen:
             reads |= program.reads
             if program.type != "Encounter":
                 without |= program.reads
+        readers = _readers(chosen, always | other)
         grouped.setdefault(placement.segment, []).append(
             Option(
                 placement,
@@ -271,7 +315,10 @@ def compile_plan(
                 chosen,
                 frozenset(reads),
                 frozenset(without if any(p.type == "Encounter" for p in chosen) else reads),
-                _first_only(chosen),
+                _first_only(chosen) | own,
+                readers,
+                _readers([p for p in chosen if p.type != "Encounter"], without_maps | other),
+                _beside(chosen, readers),
             )
         )
     used = {p.map.name: p for options in grouped.values() for o in options for p in o.programs}
@@ -286,6 +333,27 @@ def compile_plan(
             joins = {p.joins for option in options for p in option.programs if p.joins}
             plan.personal[segment] = tuple(sorted(joins))
     return plan
+
+
+def _readers(programs: Sequence[Program], known: Collection[int]) -> dict[int, Reader]:
+    found: dict[int, list[Reader]] = {}
+    for program in programs:
+        for number, reader in program.readers.items():
+            if number not in known:
+                found.setdefault(number, []).append(reader)
+    return {
+        number: Reader(
+            frozenset(chain(*(one.rules for one in readers))),
+            frozenset.intersection(*(one.behind for one in readers)),
+        )
+        for number, readers in found.items()
+    }
+
+
+def _beside(programs: Sequence[Program], readers: Mapping[int, Reader]) -> tuple[int, ...]:
+    own = {n for p in programs for works in p.fields.values() for w in works for n in _own(w)}
+    own |= {n for p in programs for w in p.loose for n in _own(w)}
+    return tuple(sorted(n for n, reader in readers.items() if n not in own or reader.behind))
 
 
 def _first_only(programs: Sequence[Program]) -> frozenset[int]:

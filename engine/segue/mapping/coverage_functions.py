@@ -4,7 +4,7 @@ from typing import Any
 
 from segue.mapping.datatypes import DATATYPES, IDENTIFIER_TYPE, decimal_of
 from segue.mapping.directory import organization
-from segue.mapping.tables import Convert, Tools
+from segue.mapping.tables import NOTHING, Convert, Tools
 from segue.mapping.values import Run
 
 SELF = frozenset({"SEL", "SELF", "S", "18"})
@@ -61,9 +61,9 @@ def subscriber(tools: Tools, *, map: str) -> Convert:  # noqa: A002
     """
     name = DATATYPES["XPN_text"](tools)
 
-    def convert(raw: str, run: Run) -> dict[str, Any] | None:
+    def convert(raw: str, run: Run) -> Any:
         if run.part(run.parts(run.field(17)), 1) in SELF:
-            return None
+            return NOTHING
         text = name(raw, run)
         if not text:
             return None

@@ -456,7 +456,6 @@ ALSO_READS: dict[str, tuple[int, ...]] = {
     "organization_of_plan": (3, 4),
     "subscriber": (17,),
     "policy_holder": (10, 11),
-    "coverage_class": (9, 35),
     "contact": (2, 3, 4, 5, 6, 7, 8, 9, 13, 15, 30, 31, 32, 40, 41),
     "observation_value": (2, 6),
     "observation_components": (2, 3, 5, 6),
@@ -481,7 +480,7 @@ ALSO_READS: dict[str, tuple[int, ...]] = {
 """Functions that look at other fields of their segment: which ones."""
 
 FIELDS_IN_OPTIONS = frozenset(
-    {"role_participant", "role_practitioner", "team_member", "role_performer"}
+    {"role_participant", "role_practitioner", "team_member", "role_performer", "coverage_class"}
 )
 """Functions whose options are the numbers of the other fields that they look at."""
 

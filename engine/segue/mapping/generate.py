@@ -31,6 +31,7 @@ Block = list[Line]
 
 _ALIASES = (
     ("blank", "run.blank"),
+    ("doubted", "run.doubted"),
     ("fired", "run.fired"),
     ("memos", "run.memos"),
     ("rep", "run.repetition"),
@@ -124,6 +125,8 @@ class Writer:
                 if value is not None:
                     out['name#example'] = value
                     fired.append(0)
+                else:
+                    doubted.append(1)
             elif NULL in raw:
                 out['name#example'] = None
                 fired.append(0)
@@ -145,7 +148,10 @@ class Writer:
                     f"told = memos[{memo}].get(raw) or learn(M{memo}, {memo}, raw, run)",
                     "if told[0]:",
                     "    out.update(told[0])",
-                    "fired += told[1]",
+                    "if told[1]:",
+                    "    fired += told[1]",
+                    "else:",
+                    f"    doubted.append({number})",
                     "if told[2] is not None:",
                     "    say_beside(told[2], run)",
                 )
@@ -211,6 +217,7 @@ class Writer:
         if block and work.holds is not None:
             test = f"if {self._name('W', work, work.holds)}(run.fields, run):"
             block = [(test, at), *indented(block)]
+            block += [(text, at) for text in ("else:", *(f"    {one}" for one in _doubt(work)))]
         if block and work.rule.place.file != self.place.file:
             # Code has one file: what a site says otherwise is a function of its own.
             name = f"{self.name}_otherwise_{len(self.names)}"
@@ -238,6 +245,7 @@ class Writer:
             lines += ["if picked == NULL:", *("    " + text for text in null)]
         act = self._act(work, "picked")
         lines += ["if picked and picked != NULL:", *("    " + text for text in act)]
+        lines += ["elif picked != NULL:", *("    " + text for text in _doubt(work))]
         return [(text, at) for text in lines]
 
     def _act(self, work: Work, raw: str) -> list[str]:
@@ -262,7 +270,8 @@ class Writer:
             nothing = "('', None)" if work.choices else "None"
             lines += ["    if value is NOTHING:", f"        value = {nothing}"]
         lines += ["    " + text for text in assign(work, self.out, "value")]
-        return [*lines, f"    fired.append({rule.ordinal})"]
+        lines += [f"    fired.append({rule.ordinal})", "else:"]
+        return [*lines, *("    " + text for text in _doubt(work))]
 
     def _clear(self, work: Work) -> Block:
         """What a rule does with HL7 null."""
@@ -270,6 +279,13 @@ class Writer:
             return []
         lines = [*assign(work, self.out, None), f"fired.append({work.rule.ordinal})"]
         return [(text, work.rule.place.line) for text in lines]
+
+
+def _doubt(work: Work) -> list[str]:
+    """Code for a rule that makes nothing of what it reads."""
+    places = (split_field(path)[:2] for path in work.rule.sources)
+    own = dict.fromkeys(n for segment, n in places if segment == work.segment)
+    return [f"doubted.append({number})" for number in own] or ["pass"]
 
 
 def listener(
@@ -300,7 +316,8 @@ def listener(
         some = " or ".join(f"f[{n}]" for n in sorted(fields)) or "False"
         lines += [f"if not ({some}):", "    return"]
     if joins:
-        lines += [f"if {joins!r} not in hearing.standing:", "    return"]
+        lines += [f"if {joins!r} not in hearing.standing:"]
+        lines += [f"    run.doubted += {sorted(fields)}", "    return"]
     read_key = "key = KEY(fields, run)" if key is not None else "key = ''"
     after = "hearing.make(PROGRAM, place, out, parts)"
     if singleton or joins:

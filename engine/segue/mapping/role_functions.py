@@ -49,8 +49,10 @@ def role_practitioner(tools: Tools, *, provider: int, organization: int, phone: 
 
     def convert(raw: str, run: Run) -> dict[str, Any] | None:
         who = person(raw, run)
-        if who is not None:
-            note(who, run.field(provider), run.field(organization), run.field(phone), run)
+        if who is not None and not note(
+            who, run.field(provider), run.field(organization), run.field(phone), run
+        ):
+            run.leave(phone)
         return who  # type: ignore[no-any-return]
 
     return convert

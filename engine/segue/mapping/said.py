@@ -102,6 +102,7 @@ class Hearing:
         parts: list[Part] = []
         filled = fields if count >= option.width else fields + _EMPTY[count : option.width]
         self.incomplete.clear()
+        begun = len(run.fired)
         for program in option.programs:
             if about_visit or program.type != "Encounter":
                 if self.trace is None:
@@ -112,9 +113,31 @@ class Hearing:
             left = unread(fields, self._kept(option, count))
         else:
             left = unread(fields, option.unread(count, about_visit=about_visit))
+        for n in option.beside:
+            if n < count and fields[n]:
+                run.doubted.append(n)
+        if run.doubted or run.left:
+            left = self._unused(option, begun, filled, left)
         if run.repetition in segment.line:
             left += left_out(fields, option.first_only, run)
         return parts, left
+
+    def _unused(
+        self, option: Option, begun: int, fields: list[str], left: list[tuple[int, str]]
+    ) -> list[tuple[int, str]]:
+        """What is left with the fields that rules read here, and made nothing of."""
+        run = self.run
+        readers = option.readers if self.about_visit else option.readers_without_visit
+        fired = run.fired[begun:]
+        numbers = {*run.left}
+        for n in run.doubted:
+            if n in readers:
+                rules, behind = readers[n]
+                if rules.isdisjoint(fired) or (behind and any(fields[one] for one in behind)):
+                    numbers.add(n)
+        run.doubted.clear()
+        run.left.clear()
+        return sorted([*left, *unread(fields, numbers - {n for n, _ in left})])
 
     def learn(self, segment: Segment, option: Option | None) -> Said:
         """All that a segment says, to say it again."""

@@ -42,6 +42,8 @@ class Run:
         directory: directory resources met so far, by id.
         fields: raw fields of the segment that is being mapped.
         segments: the first segment of each name in the patient group.
+        doubted: numbers of fields that some rule made nothing of; left: of those that
+            a function looked at beside its own, and made nothing of.
         identity, visit: keys of patient and visit, "" before they are known.
         made: id of what each map made of the running segment; standing: of what each
             made last before, to `Type/id`.
@@ -60,6 +62,7 @@ class Run:
         "default_delimiters",
         "details",
         "directory",
+        "doubted",
         "escape",
         "fields",
         "fired",
@@ -67,6 +70,7 @@ class Run:
         "identity",
         "issues",
         "labels",
+        "left",
         "made",
         "memos",
         "never",
@@ -123,6 +127,8 @@ class Run:
         self.directory: dict[str, Fragment] = {}
         self.details: dict[str, Any] = {}
         self.labels: list[str] = []
+        self.doubted: list[int] = []
+        self.left: list[int] = []
         self.made: dict[str, str] = {}
         self.standing: dict[str, str] = {}
         self.memos: Sequence[Memo] = ()
@@ -199,6 +205,12 @@ class Run:
         """Field n of the running segment, raw; "" where absent or null."""
         raw = self.fields[n] if n < len(self.fields) else ""
         return "" if raw == NULL else raw
+
+    def leave(self, n: int) -> None:
+        """Say that field n of the running segment is looked at and nothing is made of it."""
+        if self.field(n).strip(self.blank):
+            self.left.append(n)
+            self.odd = True
 
     def fields_of(self, name: str) -> list[str]:
         """The raw fields of the first segment of that name in the patient group."""

@@ -10,6 +10,9 @@ from segue.mapping.values import Run
 
 PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 
+ORIGINAL_TEXT = 9
+"""Component of a CWE."""
+
 PLACE_CLASS = "http://hl7.org/fhir/StructureDefinition/subject-locationClassification"
 PLACE_CLASS_SYSTEM = "http://hl7.org/fhir/subject-locationClassification"
 
@@ -79,16 +82,20 @@ def encounter_diagnosis(tools: Tools, *, map: str) -> Convert:  # noqa: A002
         use = uses.codes.get(run.field(6)) if uses else None
         if use and uses:
             item["use"] = {"coding": [{"system": use.get("system") or uses.system, **use}]}
+        else:
+            run.leave(6)
         rank = run.field(15)
         if rank.isdigit() and int(rank) > 0:
             item["rank"] = int(rank)
+        else:
+            run.leave(15)
         return item
 
     return convert
 
 
 def diagnosis_code(tools: Tools) -> Convert:
-    """DG1-3 with the coding method of DG1-2 and the description of DG1-4.
+    """DG1-3 with the coding method of DG1-2 and the description of DG1-4 as its text.
 
     >>> from segue.mapping.functions import example
     >>> example("diagnosis_code", "I50.23^Heart failure")
@@ -106,8 +113,10 @@ def diagnosis_code(tools: Tools) -> Convert:
         if method and "coding" in value and "system" not in value["coding"][0]:
             first = {**value["coding"][0], "system": uri(method, run)}
             value = {**value, "coding": [first, *value["coding"][1:]]}
-        if description and "text" not in value:
-            value = {**value, "text": description}
+        if description and not run.part(run.parts(raw), ORIGINAL_TEXT):
+            return {**value, "text": description}
+        if description and description != value.get("text"):
+            run.leave(4)
         return value
 
     return convert
@@ -161,6 +170,7 @@ def procedure_time(tools: Tools) -> Convert:
             return None
         minutes = run.part(run.parts(run.field(7)), 1)
         if not (start.has_time and minutes.isdigit() and int(minutes)):
+            run.leave(7)
             return "DateTime", start.text
         end = datetime.fromisoformat(start.text) + timedelta(minutes=int(minutes))
         return "Period", {"start": start.text, "end": end.isoformat()}

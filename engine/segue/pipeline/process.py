@@ -396,32 +396,36 @@ def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> Iterator[No
     )
     if awaited:
         awaited -= awaiting(found.chart for found in affected.values())
+    done = {fact.id for fact in mapped.facts}
     for found in affected.values():
-        if settled := (found.settled | awaited) - {fact.id for fact in mapped.facts}:
-            _unpark(draft, found.chart, settled)
+        if settled := (found.settled | awaited) - done:
+            done |= _unpark(draft, found.chart, settled)
 
 
-def _unpark(draft: Draft, chart: Chart, settled: set[str]) -> None:
-    """Let entries wait no more for their visit, now that it is known.
+def _unpark(draft: Draft, chart: Chart, settled: set[str]) -> set[str]:
+    """Let facts wait no more for their visit, now that it is known; those that were found.
 
-    What they say is in the changes of the step that settled it.
+    What they say is in the changes of the step that settled it. An entry is parked as
+    long as any of its facts waits.
 
     Args:
         draft: with that step.
         chart: of the person.
         settled: ids of the facts that found their visit.
     """
+    done: set[str] = set()
     for step in draft.steps:
-        if step.state == "parked" and any(row.id in settled for row in step.facts):
-            settled = settled - {row.id for row in step.facts}
-            _settle(step)
+        if step.state == "parked" and (ids := settled & {row.id for row in step.facts}):
+            _settle(step, len(ids))
+            done |= ids
+    settled = settled - done
     if not settled or not (chart.revision or chart.margin.absorbed):
-        return
+        return done
     reader = draft.reader
     rows = reader.facts_of(chart.identities)
     entries = {row.entry for row in rows if row.id in settled and row.entry} - draft.replaced
     if not entries:
-        return
+        return done
     issues = reader.issues_of(entries)
     said: dict[int, list[FactRow]] = {}
     for row in reader.facts_of_entries(entries):
@@ -429,11 +433,17 @@ def _unpark(draft: Draft, chart: Chart, settled: set[str]) -> None:
     for entry, own in said.items():
         # A step replaces what its entry said before: so it says just that again.
         cause = Cause("entry", str(entry), unpack_person(own[0]).site)
-        draft.steps.append(_settle(Step(cause, own, issues=issues.get(entry, []))))
+        ids = settled & {row.id for row in own}
+        draft.steps.append(_settle(Step(cause, own, issues=issues.get(entry, [])), len(ids)))
+        done |= ids
+    return done
 
 
-def _settle(step: Step) -> Step:
-    step.issues = [issue for issue in step.issues if issue.code not in WAITING]
+def _settle(step: Step, count: int) -> Step:
+    """Take away the issues of so many facts that waited; each has one."""
+    waiting = [issue for issue in step.issues if issue.code in WAITING]
+    for issue in waiting[:count]:
+        step.issues.remove(issue)
     errors = any(issue.severity == "error" for issue in step.issues)
     step.state = "parked" if errors else "processed"
     return step

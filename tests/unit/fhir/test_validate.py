@@ -65,6 +65,32 @@ def test_what_is_wrong_is_refused_with_its_place(
     assert (where, code) in found
 
 
+@pytest.mark.parametrize(
+    ("element", "value"),
+    [
+        ("occurrenceTiming", {"repeat": {"boundsPeriod": {"start": "2026", "end": "2025"}}}),
+        (
+            "occurrenceTiming",
+            {"repeat": {"boundsRange": {"low": {"value": 5}, "high": {"value": 1}}}},
+        ),
+        ("quantityRange", {"low": {"value": 5}, "high": {"value": 1}}),
+        ("occurrencePeriod", {"start": "2026", "end": "2025"}),
+    ],
+    ids=["period in a data type", "range in a data type", "range", "period"],
+)
+def test_what_ends_before_it_begins_is_refused_wherever_it_stands(
+    gate: Gate, element: str, value: dict[str, Any]
+) -> None:
+    order = {
+        "resourceType": "ServiceRequest",
+        "status": "active",
+        "intent": "order",
+        "subject": {"reference": "Patient/1"},
+    }
+    assert gate.is_valid(order)
+    assert not gate.is_valid(order | {element: value})
+
+
 def test_a_refusal_says_what_would_be_right(gate: Gate) -> None:
     [issue] = gate.issues(changed("patient", "gender", "F"))
     assert issue.text == (

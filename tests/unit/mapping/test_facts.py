@@ -181,6 +181,42 @@ def test_a_merge_with_itself_is_an_error_and_no_merge():
     assert [(i.severity, i.code) for i in found.issues] == [("error", "merge-with-itself")]
 
 
+@pytest.mark.parametrize(
+    ("event", "mrg", "where"),
+    [
+        ("A40", None, "MRG-1"), ("A40", "MRG|||A7", "MRG-1"), ("A47", None, "MRG-1"),
+        ("A41", "MRG|8^^^HOSPA^MR", "MRG-3"), ("A42", "MRG|8^^^HOSPA^MR", "MRG-5"),
+        ("A45", None, "MRG-1"), ("A50", "MRG|8^^^HOSPA^MR||V0", "MRG-5"),
+    ],
+)  # fmt: skip
+def test_an_event_that_does_not_say_what_goes_is_an_error(event, mrg, where):
+    found = mapped(message(event, PID, *([mrg] if mrg else []), PV1))
+    assert [(i.severity, i.code, i.where) for i in found.issues] == [
+        ("error", "no-prior-identifier", where)
+    ]
+
+
+def test_what_is_used_of_mrg_and_evn_but_for_their_first_repetition_is_kept():
+    mrg = "MRG|8^^^HOSPA^MR~9^^^HOSPA^MR||A7~A8||V0~V1"
+    found = mapped(message("A40", PID, mrg, evn="EVN|A40|20260705134200-0400|||1^ONE~2^TWO"))
+    assert found.facts[0].prior == "HOSPA|8"
+    assert {name: found.verbatim[name] for name in ("MRG-1", "MRG-3", "MRG-5", "EVN-5")} == {
+        "MRG-1": "8^^^HOSPA^MR~9^^^HOSPA^MR",
+        "MRG-3": "A7~A8",
+        "MRG-5": "V0~V1",
+        "EVN-5": "1^ONE~2^TWO",
+    }
+    assert "MRG-1" not in mapped(message("A40", PID, "MRG|8^^^HOSPA^MR")).verbatim
+
+
+@pytest.mark.parametrize("event", ["A17", "A24", "A37"])
+def test_an_event_of_two_patients_with_one_of_them_is_said(event):
+    found = mapped(message(event, PID, PV1))
+    assert [i.code for i in found.issues] == ["one-patient-only"]
+    other = segment("PID", f3="2^^^HOSPA^MR")
+    assert mapped(message(event, PID, PV1, other, PV1)).issues == []
+
+
 def test_a_link_names_the_other_patient():
     found = mapped(
         message("A24", segment("PID", f3="1^^^HOSPA^MR"), segment("PID", f3="2^^^HOSPA^MR"))

@@ -1,0 +1,113 @@
+"""Whatever a field of an ADT segment holds is mapped, or named and kept verbatim."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segue.mapping.context import Mapped
+from tests.unit.mapping.samples import MAPPINGS, PID, PV1, mapped, message, segment
+
+FIELDS: dict[str, dict[str, Any]] = json.loads((MAPPINGS / "standard.json").read_text())
+
+BASE = {
+    "EVN": {1: "A01", 2: "20260705134200-0400"},
+    "PID": {1: "1", 3: "100^^^HOSPA^MR", 5: "DOE^JANE"},
+    "ARV": {3: "DEM"},
+    "NK1": {1: "1", 2: "DOE^JO", 3: "SPO"},
+    "PV1": {1: "1", 2: "I", 3: "4W^1^A", 19: "V1^^^HOSPA^VN"},
+    "DB1": {1: "1", 2: "PT"},
+    "ROL": {1: "r1", 2: "AD", 3: "CP", 4: "77^ROE"},
+    "PRT": {1: "p1", 2: "AD", 4: "CP", 5: "77^ROE"},
+    "OBX": {1: "1", 2: "ST", 3: "8302-2^H^LN", 5: "v", 11: "F"},
+    "AL1": {1: "1", 2: "DA", 3: "P^PEN^L"},
+    "IAM": {1: "1", 3: "P^PEN^L", 6: "A"},
+    "DG1": {1: "1", 3: "I50^HF^I10", 6: "A"},
+    "PR1": {1: "1", 3: "93000^ECG^C4", 5: "20260705"},
+    "GT1": {1: "1", 3: "DOE^JOHN"},
+    "IN1": {1: "1", 2: "PLAN", 3: "PAYX", 4: "PAYER"},
+    "IN3": {1: "1"},
+    "MRG": {1: "200^^^HOSPA^MR"},
+    "OH1": {3: "E^Emp^L"},
+    "OH2": {4: "J^Job^L"},
+    "OH3": {3: "J^Job^L"},
+    "OH4": {3: "20200101"},
+    "PRB": {1: "AD", 2: "20260705", 3: "P^prob^L", 4: "PI1"},
+    **{name: {} for name in ("PD1", "PV2", "ACC", "UB1", "UB2", "PDA", "DRG", "SFT", "IN2", "NTE")},
+}
+"""What a segment must have to mean something."""
+SET_IDS = {f"{name}-1" for name in BASE} - {"PD1-1", "PV2-1", "ACC-1", "UB1-1", "UB2-1", "PDA-1"}
+SET_IDS -= {"DRG-1", "SFT-1", "IN2-1", "ROL-1", "PRT-1", "MRG-1", "GOL-1"}
+SAID = {"DB1-2", "DG1-2", "DG1-21", "IAM-6", "OBX-2", "OH1-2", "OH2-2", "OH3-2", "OH4-2"}
+SAID |= {"PR1-2", "PR1-20", "PRB-2", "PRT-2", "ROL-2"}
+"""They say how to read the others: a kind, a coding system, an action."""
+
+
+def told(name: str, fields: dict[int, str]) -> str:
+    """All that comes of a message with such a segment."""
+    own = segment(name, **{f"f{n}": value for n, value in fields.items()}) if fields else f"{name}|"
+    lines = [PID, PV1]
+    if name in ("IN2", "IN3"):
+        lines.append(segment("IN1", **{f"f{n}": v for n, v in BASE["IN1"].items()}))
+    if name in ("PID", "PV1"):
+        lines[name == "PV1"] = own
+    elif name != "EVN":
+        lines.append(own)
+    event = "A40" if name == "MRG" else "A01"
+    return picture(mapped(message(event, *lines, evn=own if name == "EVN" else "")))
+
+
+def picture(found: Mapped) -> str:
+    parts: list[Any] = [found.verbatim, found.directory, found.wanted]
+    parts += [(one.code, one.where) for one in found.issues]
+    for fact in found.facts:
+        parts += [fact.identity, fact.prior, fact.links, fact.visit, fact.details, fact.labels]
+        parts += [fact.occurred, fact.recorded, fact.person, fact.stay]
+    parts.append(found.making() if found.making else None)
+    return repr(parts)
+
+
+@pytest.mark.parametrize("name", BASE)
+def test_no_field_is_dropped_in_silence(name: str) -> None:
+    lost = []
+    for n in range(1, FIELDS[name]["fields"] + 3):
+        base = {number: value for number, value in BASE[name].items() if number != n}
+        without = told(name, base)
+        for value in ("ZQ7", "20250301", "5", "ZQ7^ZQ8^ZQ9", "Y"):
+            if f"{name}-{n}" not in SET_IDS | SAID and told(name, base | {n: value}) == without:
+                lost.append(f"{name}-{n} {value}")
+    assert lost == []
+
+
+def test_the_credentials_of_a_user_are_kept_with_no_patient() -> None:
+    found = mapped(message("A01", "UAC|KERB^Kerberos^HL70615|secret", PID, PV1))
+    assert "secret" not in picture(found)
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("DG1|1||I50.2^HF^I10|Heart failure, acute||ADMIT|||||||||first", {"DG1-6", "DG1-15"}),
+        ("DG1|1||I50.2^HF^I10^^^^^^HF|Heart failure, acute||F", {"DG1-4"}),
+        ("PR1|1||93000^ECG^C4||20260705||30", {"PR1-7"}),
+        ("OBX|1|ST|8302-2^H^LN||tall|cm|||||F", {"OBX-6"}),
+        ("OBX|1|NM|8302-2^H^LN||170|cm|||||F", set()),
+        ("ROL|1|AD|AT|77^ROE||||||||^WPN^PH^^1^617^5550101", {"ROL-1", "ROL-12"}),
+        ("IN1|1|PLAN|PAYX|PAYER|||||GROUP B", {"IN1-9"}),
+        ("PV2||||||||||||||||||||||N", {"PV2-22"}),
+    ],
+)  # fmt: skip
+def test_what_is_looked_at_and_not_used_is_kept(sent: str, kept: set[str]) -> None:
+    assert set(mapped(message("A01", PID, PV1, sent)).unmapped) == kept
+
+
+def test_a_description_is_the_text_of_a_diagnosis() -> None:
+    (fact,) = mapped(message("A01", PID, PV1, "DG1|1||I50.2^HF^I10|Heart failure, acute")).facts
+    (code,) = [one.elements["code"] for one in fact.stay if one.type == "Condition"]
+    assert (code["text"], code["coding"][0]["display"]) == ("Heart failure, acute", "HF")
+
+
+def test_the_list_of_fields_is_that_of_the_standard() -> None:
+    assert Path(MAPPINGS / "standard.json").exists()
+    assert set(BASE) <= set(FIELDS)
