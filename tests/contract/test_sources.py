@@ -453,12 +453,15 @@ def test_too_many_connections_are_turned_away():
     asyncio.run(story())
 
 
-def test_reading_stops_while_too_much_is_unanswered():
+@pytest.mark.parametrize(
+    ("limit", "connections"), [("unanswered_per_connection", 1), ("unanswered_in_total", 4)]
+)
+def test_reading_stops_while_too_much_is_unanswered(limit: str, connections: int):
     async def story():
         journal = GatedJournal()
         journal.open.clear()
-        async with mllp(journal, unanswered_per_connection=10) as source:
-            hospital = Hospital(source.source.port, window=500, timeout=20)
+        async with mllp(journal, **{limit: 10}) as source:
+            hospital = Hospital(source.source.port, connections=connections, window=500, timeout=20)
             sending = asyncio.create_task(
                 hospital.send(adt(str(n), text="x" * 60_000) for n in range(500))
             )
@@ -471,6 +474,18 @@ def test_reading_stops_while_too_much_is_unanswered():
             journal.open.set()
             await sending
         assert len(hospital.accepted) == 500
+
+    asyncio.run(story())
+
+
+def test_a_connection_whose_message_is_not_durable_is_closed_without_an_answer():
+    async def story():
+        async with mllp(GatedJournal(broken=True)) as source:
+            reader, writer = await asyncio.open_connection("127.0.0.1", source.source.port)
+            writer.write(b"\x0b" + adt("1") + b"\x1c\r")
+            async with asyncio.timeout(5):
+                assert await reader.read() == b""
+            writer.close()
 
     asyncio.run(story())
 
