@@ -37,6 +37,20 @@ def test_an_unknown_code_is_left_out_of_a_required_binding_and_named():
     assert "Q" not in issue.text.split()
 
 
+def test_an_alternate_code_that_the_table_has_stands_for_one_that_it_lacks():
+    pv1 = segment("PV1", f2="WARD^^LOCAL^I^^HL70004", f19="V1^^^HOSPA^VN")
+    found = mapped(message("A01", PID, pv1))
+    assert found.facts[0].stay[0].elements["class"]["code"] == "IMP"
+    assert not found.wanted
+
+
+def test_an_unknown_code_of_a_table_that_asks_is_asked_for():
+    found = mapped(message("A01", PID, segment("PV1", f2="WARD", f19="V1^^^HOSPA^VN")))
+    (asked,) = found.wanted
+    assert (asked.table, asked.code, asked.field) == ("HL70004_ActCode", "WARD", "PV1-2")
+    assert "class" not in found.facts[0].stay[0].elements
+
+
 def test_the_icd_10_of_us_feeds_is_the_clinical_modification():
     condition = elements(message("A01", PID, PV1, "DG1|1||I50.23^HF^I10||20260705|A"), "Condition")
     assert condition["code"]["coding"][0]["system"] == "http://hl7.org/fhir/sid/icd-10-cm"

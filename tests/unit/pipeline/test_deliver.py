@@ -280,6 +280,31 @@ def test_a_server_error_for_one_resource_delays_its_lane_alone():
     assert lanes_in_order(peer, outbox)
 
 
+def test_a_refused_login_stops_the_whole_destination_until_somebody_can_act():
+    outbox = MemoryOutbox()
+    for n in range(30):
+        outbox.put(n % 10)
+    locked = True
+    login = RetryLater("unauthorised", "who are you", 401, halt=True)
+    peer = Peer(parallel=1, verdict=lambda _: login if locked else None)
+
+    async def story():
+        nonlocal locked
+        sender = sender_of(peer, outbox, breaker=Breaker(first=0.01, ceiling=0.02, halted=0.3))
+        running = asyncio.create_task(sender.run())
+        await asyncio.sleep(0.2)
+        assert len(peer.parcels) == 1, "one refusal is enough, and no probe follows it at once"
+        locked = False
+        async with asyncio.timeout(3):
+            while len(outbox.sent) < 30:
+                await asyncio.sleep(0.01)
+        sender.stop()
+        await running
+
+    asyncio.run(story())
+    assert lanes_in_order(peer, outbox)
+
+
 def test_an_outage_loses_nothing_and_sends_single_probes():
     outbox = MemoryOutbox()
     for n in range(300):
