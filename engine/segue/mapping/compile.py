@@ -289,7 +289,8 @@ def compile_plan(
             segment, number, _, _ = split_field(path)
             structural.setdefault(segment, set()).add(number)
     elsewhere: dict[str, set[int]] = {}
-    for program in programs.values():
+    placed = {name for placement in placements.values() for name in placement.use}
+    for program in (programs[name] for name in placed if name in programs):
         for segment, number in program.reads_elsewhere:
             elsewhere.setdefault(segment, set()).add(number)
     plan = Plan(name, structural={name: frozenset(numbers) for name, numbers in structural.items()})

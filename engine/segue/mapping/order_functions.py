@@ -8,6 +8,11 @@ from segue.mapping.directory import location, organization, practitioner
 from segue.mapping.tables import Convert, Tools
 from segue.mapping.values import Run
 
+_TAKES_PART = frozenset(
+    {"", "booked", "confirmed", "complete", "started", "overbook", "pending", "waitlist"}
+)
+"""Filler status codes (table 0278, and what senders say for them) of who takes part."""
+
 USUAL_MINUTES = 30
 """How long an appointment takes that says nothing of it."""
 
@@ -82,8 +87,10 @@ def appointment_end(tools: Tools) -> Convert:
 def _participation(run: Run, n: int) -> str:
     """Whether somebody takes part: AIP-12, AIL-12 or AIG-14 (table 0278)."""
     word = run.part(run.parts(run.field(n)), 1).lower()
-    if word in ("cancelled", "canceled", "discontinued", "deleted"):
+    if word in ("cancelled", "canceled", "discontinued", "dc", "deleted"):
         return "declined"
+    if word not in _TAKES_PART:
+        run.leave(n)
     return "tentative" if word in ("pending", "waitlist") else "accepted"
 
 
@@ -96,6 +103,7 @@ def _present(run: Run, n: int) -> dict[str, str]:
     start = run.moment(raw) if raw else None
     begin = start.text if start is not None and start.has_time else ""
     if not begin:
+        run.leave(n)
         offset = run.part(run.parts(run.field(n + 1)), 1)
         raw = _sent(run, "SCH", 11, 4) or _sent(run, "TQ1", 7)
         whole = run.moment(raw) if offset and raw else None
@@ -107,6 +115,7 @@ def _present(run: Run, n: int) -> dict[str, str]:
     parts = (run.part(run.parts(run.field(k)), 1) for k in (n + 3, n + 4))
     minutes = _minutes(*parts)
     if not minutes:
+        run.leave(n + 3)
         return {"start": begin}
     end = datetime.fromisoformat(begin) + timedelta(minutes=minutes)
     return {"start": begin, "end": end.isoformat()}

@@ -102,6 +102,15 @@ def test_what_is_looked_at_and_not_used_is_kept(sent: str, kept: set[str]) -> No
     assert set(mapped(message("A01", PID, PV1, sent)).unmapped) == kept
 
 
+def test_what_an_appointment_cannot_hold_is_kept() -> None:
+    sch = "SCH|P1|F1|3||||^FU||||^^30^20260716100000||||||||||||||BOOKED"
+    parts = ["AIP|1||77^CUT^SAM|||20260716|||ten|min||MAYBE", "AIL|1||CLINIC^1"]
+    sent = message("A01", sch, PID, PV1, "RGS|1", *parts).replace("ADT^A01", "SIU^S12")
+    assert mapped(sent).unmapped == ["SCH-3", "AIP-6", "AIP-12"]
+    timed = sent.replace("|20260716|", "|20260716100000|").replace("MAYBE", "Confirmed")
+    assert mapped(timed).unmapped == ["SCH-3", "AIP-9"]
+
+
 def test_a_description_is_the_text_of_a_diagnosis() -> None:
     (fact,) = mapped(message("A01", PID, PV1, "DG1|1||I50.2^HF^I10|Heart failure, acute")).facts
     (code,) = [one.elements["code"] for one in fact.stay if one.type == "Condition"]
