@@ -76,6 +76,7 @@ MRG = "MRG|100^^^HOSPA^MR\r"
 PV1 = "PV1|1|I|4W||||||||||||||||V1\r"
 OLD = adt(processing_id="T", version="2.3")
 NEW = adt(accept="AL", version="2.8")
+ENHANCED = adt(accept="AL").replace(b"\xc3\xbc", b"\xfc\x81")
 NO_CHARSET = adt().replace(b"\xc3\xbc", b"\xfc\x81")
 NOT_ON_ERROR = adt(pid="", accept="NE", application="SU")
 ROWS = [
@@ -116,6 +117,7 @@ ROWS = [
     Row("a wrong character set", adt(charset="ASCII"), "AA"),
     Row("an unknown character set", adt(charset="KLINGON"), "AA"),
     Row("no character set fits", NO_CHARSET, "AR", "102", "MSH^1^18", stored=False),
+    Row("no character set fits, enhanced", ENHANCED, "CE", "102", "MSH^1^18", stored=False),
     Row("a character set of Japan", adt(charset="~ISO IR87"), "AA"),
 ]  # fmt: skip
 
@@ -165,7 +167,9 @@ def check(row: Row, answer: bytes) -> None:
     assert message.get("MSH-6") == "HOSPA"
     assert message.get("MSH-9") == "ACK"
     assert message.control_id not in ("", sent.control_id)
-    if row.error and sent.version != "2.3":
+    if row.error and sent.version == "2.3":
+        assert found.text != ""
+    elif row.error:
         assert (message.segments[2].raw(2), message.get("ERR-4")) == (row.where, row.severity)
         assert message.get("ERR-3.3") == "HL70357"
 

@@ -115,7 +115,8 @@ def ack(
         code: MSA-1.
         control_id: MSH-10 of the answer itself.
         now: MSH-7; a text is taken as DTM.
-        text: MSA-3; no patient data.
+        text: MSA-3; no patient data. Up to v2.4, where an ERR has no room for it, that of
+            the first error.
         errors: up to v2.4 repetitions of one ERR-1, which has no room for warnings;
             from v2.5 an ERR each.
         accept: MSH-15 of the answer itself, where it is sent as a message of its own.
@@ -156,10 +157,11 @@ def ack(
     if header[18] or accept:
         fields += ["", "", accept, "NE" if accept else "", "", header[18]]
     segments = [mark.join(fields)]
-    said = escape(text, separators) if text else ""
-    segments.append(mark.join(["MSA", code, header[10], *([said] if said else [])]))
     if number and number < (2, 5):
         errors = [error for error in errors if error.severity == "E"]
+        text = text or next((error.text for error in errors), None)
+    said = escape(text, separators) if text else ""
+    segments.append(mark.join(["MSA", code, header[10], *([said] if said else [])]))
     if errors and number and number < (2, 5):
         below = separators.subcomponent
         segments.append(

@@ -100,10 +100,10 @@ class Unframer:
 
     def close(self) -> FrameError | None:
         """The line has ended: what is left over, if anything."""
-        left, head = self._inside and not self._oversize, bytes(self._buffer[:_HEAD])
+        left, payload = self._inside and not self._oversize, bytes(self._buffer)
         self._buffer.clear()
         self._inside = self._junk = self._oversize = False
-        return FrameError("truncated", "The line ended inside a frame.", head) if left else None
+        return _truncated("The line ended inside a frame", payload) if left else None
 
     def _skip(self, data: bytes, start: int, found: list[bytes | FrameError]) -> int:
         begin = data.find(START, start)
@@ -137,6 +137,13 @@ class Unframer:
             payload = payload.lstrip(START)
             *cut, payload = _BEGINS.split(payload)
             if cut:
-                text = "A new frame began inside this one."
-                found.append(FrameError("truncated", text, cut[0][:_HEAD]))
+                found.append(_truncated("A new frame began inside this one", cut[0]))
         found.append(payload)
+
+
+def _truncated(what: str, payload: bytes) -> FrameError:
+    """The end of a frame is missing; its last whole segment says how far it came."""
+    *whole, _ = payload.split(b"\r")
+    name = whole[-1][:3].decode("ascii", "replace") if whole else ""
+    text = f"{what}, after {name}." if name.isalnum() else f"{what}."
+    return FrameError("truncated", text, payload[:_HEAD])

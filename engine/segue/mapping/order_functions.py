@@ -316,6 +316,7 @@ def provider(tools: Tools) -> Convert:
         name = run.first(run.field(2)) if run.fields else raw
         number = run.parts(run.first(run.field(7)))
         if name.strip(run.blank):
+            run.leave(10)
             parts = [number[0], *run.parts(name)[:4]]
             parts += [""] * (8 - len(parts))
             parts.append(number[2] if len(number) > 2 else "")

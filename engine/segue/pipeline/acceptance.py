@@ -41,6 +41,11 @@ class FeedPolicy:
 DEFAULT = FeedPolicy()
 
 
+HEADER_VALUES = frozenset({"200", "201", "202", "203"})
+"""Errors of MSH-9, -11 and -12: a commit reject (CR); for any other reason it is a commit
+error (CE)."""
+
+
 def refusal(seen: Peek, policy: FeedPolicy) -> AckError | None:
     """Why a message is not taken; None where it is."""
     if not seen.header:

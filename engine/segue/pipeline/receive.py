@@ -26,7 +26,7 @@ from segue.hl7v2.ack import ANSWERS, AckCode, AckError, ack, conditions, wants
 from segue.hl7v2.peek import Peek, peek
 from segue.model.instants import instant_of
 from segue.model.messages import Envelope, RawMessage
-from segue.pipeline.acceptance import DEFAULT, FeedPolicy, refusal
+from segue.pipeline.acceptance import DEFAULT, HEADER_VALUES, FeedPolicy, refusal
 from segue.pipeline.answers import Judge, code_of
 from segue.pipeline.faults import described
 from segue.pipeline.metrics import Metrics, NoMetrics
@@ -283,6 +283,8 @@ class Receiver:
                 errors = self._judge_mapping(raw, sent)
                 verdict = "E" if code_of(errors) == "AE" else "A"
         code, wanted = _code(seen, verdict)
+        if code == "CR" and refused and refused.code not in HEADER_VALUES:
+            code = "CE"
         answer = b""
         if wanted:
             # MSH-10 of the answer: as unique as the message, and the same if it is repeated.

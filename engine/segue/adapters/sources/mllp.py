@@ -21,6 +21,7 @@ import structlog
 from segue.hl7v2.ack import batch_ack
 from segue.hl7v2.batch import Batch, split
 from segue.hl7v2.mllp import FrameError, Unframer, frame
+from segue.hl7v2.peek import peek
 from segue.model.instants import Clock, microseconds
 from segue.model.messages import RawMessage
 from segue.pipeline.ports import Intake
@@ -167,7 +168,14 @@ class MllpListener:
         if isinstance(found, FrameError):
             if found.code != "oversize":
                 # Cut off or outside any frame: its sender waits for no answer.
-                log.warning("frame.dropped", feed=self.feed, reason=found.code)
+                header = found.head.partition(b"\r")
+                log.warning(
+                    "frame.dropped",
+                    feed=self.feed,
+                    reason=found.code,
+                    text=found.text,
+                    control_id=peek(header[0]).control_id if header[1] else "",
+                )
                 return
             connection.unanswered += 1
             self._intake.reject(
