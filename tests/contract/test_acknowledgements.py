@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from segue.adapters.sources.mllp import TlsConfig
+from segue.adapters.tls import TlsConfig
 from segue.hl7v2.ack import read_ack
 from segue.hl7v2.mllp import frame
 from segue.hl7v2.parse import parse

@@ -106,6 +106,10 @@ def test_a_port_in_use_is_one_line_and_exit_code_2(engine: Engine, mllp: int) ->
     assert engine.process is not None
     assert engine.process.returncode == 2
     log = engine.log().strip()
+    listens = f'listen: "127.0.0.1:{mllp}"'
+    lines = (engine.directory / "segue.yaml").read_text().splitlines()
+    (line,) = [number for number, text in enumerate(lines, 1) if listens in text]
+    assert f"segue.yaml:{line}  feeds." in log
     assert f"127.0.0.1:{mllp} cannot be listened on" in log
     assert len(log.splitlines()) == 1
 

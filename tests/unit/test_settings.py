@@ -144,6 +144,9 @@ def test_a_missing_site_is_one_clear_line(tmp_path: Path) -> None:
         ("[cp1250, latin-1]", "[klingon]", "'klingon' is no character set"),
         ("cert: c.pem, key: k.pem", "cert: c.pem", "cert and key belong together"),
         ("bytes: 100000", "bytes: 1", "feeds.hospa-adt.limits.bytes"),
+        ("[127.0.0.0/8]", "[127.0.0.0/99]", "'127.0.0.0/99' is no network, such as 10.0.0.0/8"),
+        ("url: http://", "url: ftp://", "destinations.pcpb.url: expected an address, such as"),
+        ("CarePlan, Task]", "CarePlan, Taks]", "'Taks' is no FHIR resource type. Did you mean"),
     ],
 )
 def test_a_wrong_value_says_what_was_expected(
@@ -212,6 +215,17 @@ def test_a_protocol_that_is_not_there_is_one_clear_line(
     assert expected in problem
 
 
+def test_two_listeners_at_one_address_are_refused(tmp_path: Path) -> None:
+    text = WHOLE.replace("listen: 127.0.0.1:2575", "listen: 127.0.0.1:8080")
+    assert problems(tmp_path, text, PCPB_TOKEN="x") == [
+        "segue.yaml:29  feeds.hospa-adt.listen: 127.0.0.1:8080 is http.listen's already"
+    ]
+    found = problems(tmp_path, WHOLE, PCPB_TOKEN="x", SEGUE_MLLP_PORT="8080")
+    assert found == [
+        "SEGUE_MLLP_PORT  feeds.hospa-adt.listen: 127.0.0.1:8080 is http.listen's already"
+    ]
+
+
 def test_listening_beyond_loopback_needs_authentication(tmp_path: Path) -> None:
     text = WHOLE.replace("listen: 127.0.0.1:8080", "listen: 0.0.0.0:8080").replace(
         "listen: 127.0.0.1:2575", "listen: 0.0.0.0:2575"
@@ -275,3 +289,10 @@ def test_a_fault_between_sections_is_told_at_the_line_of_its_key(tmp_path: Path)
 def test_a_destination_with_tls_null_has_no_tls(tmp_path: Path) -> None:
     text = WHOLE.replace("tls: {ca: ca.pem, cert: c.pem, key: k.pem}", "tls: null")
     assert load(write(tmp_path, text), {"PCPB_TOKEN": "t"}).destinations["lab"].tls is None
+
+
+def test_a_key_can_be_traced_to_its_line(tmp_path: Path) -> None:
+    settings = load(write(tmp_path, WHOLE), {"PCPB_TOKEN": "x", "SEGUE_HTTP_PORT": "9000"})
+    assert settings.at("feeds.hospa-adt.listen").endswith("segue.yaml:29  feeds.hospa-adt.listen")
+    assert settings.at("http.listen") == "SEGUE_HTTP_PORT  http.listen"
+    assert settings.at("sites.hospa.nothing") == "sites.hospa.nothing"

@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry
 from segue import __version__
 from segue.adapters.sources.folder import Folder, FolderConfig
 from segue.adapters.sources.http import HttpIntake
-from segue.adapters.sources.mllp import MllpListener, MllpListenerConfig, TlsConfig
+from segue.adapters.sources.mllp import MllpListener, MllpListenerConfig
+from segue.adapters.tls import TlsConfig
 from segue.api.app import build
 from segue.api.authentication import Tokens, Voice, read_tokens
 from segue.api.engine import Engine

@@ -2,10 +2,10 @@
 
 import asyncio
 import gc
-import ssl
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import astuple
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from segue.adapters.destinations.fhir_rest import FhirRest, FhirRestConfig
 from segue.adapters.destinations.message_bundle import MessageBundle, MessageBundleConfig
 from segue.adapters.destinations.mllp import Mllp, MllpConfig
+from segue.adapters.tls import client_context
 from segue.bootstrap.beats import Beats, stage_figures
 from segue.bootstrap.hub import Rules, build_hub
 from segue.bootstrap.stores import Opened
@@ -24,7 +25,7 @@ from segue.pipeline.ports import Destination
 from segue.pipeline.receipts import record_receipts
 from segue.pipeline.returns import Returns
 from segue.pipeline.senders import Senders
-from segue.settings.sections import ClientTlsSettings, DestinationSettings, Settings
+from segue.settings.sections import DestinationSettings, Settings
 
 
 async def send(
@@ -99,7 +100,7 @@ def _destination(
             one.address.host,
             one.address.port,
             timeout=one.timeout,
-            tls=_client_tls(one.tls) if one.tls is not None else None,
+            tls=client_context(*astuple(one.tls)) if one.tls is not None else None,
             asks=one.asks,
         ),
         found.clock,
@@ -107,13 +108,6 @@ def _destination(
         if one.returns is not None
         else None,
     )
-
-
-def _client_tls(settings: ClientTlsSettings) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=settings.ca)
-    if settings.cert is not None:
-        context.load_cert_chain(settings.cert, settings.key)
-    return context
 
 
 def _samples(registry: CollectorRegistry) -> dict[str, float]:

@@ -1,9 +1,13 @@
 """What must hold before an engine starts; else it refuses, with one line that says why."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import astuple
+from functools import partial
 
+from segue.adapters.tls import TlsConfig, client_context, listener_context
+from segue.api.authentication import read_tokens
 from segue.bootstrap.hub import Rules, rules_of
 from segue.bootstrap.stores import Unreachable, open_parts, run_directory, search_marks, shared
 from segue.fhir.validation.library import library
@@ -52,6 +56,7 @@ def _ready(settings: Settings) -> Rules:
         directory = run_directory(settings)
         directory.mkdir(parents=True, exist_ok=True)
         parts.outlive(directory, OUTLIVE_SECONDS)
+        check_files(settings)
         check_ports(settings)
         rules = rules_of(settings)
         check_profiles(settings)
@@ -91,26 +96,56 @@ def check_profiles(settings: Settings) -> None:
         library(*settings.profiles)
 
 
+def check_files(settings: Settings) -> None:
+    """Read the tokens and certificates once, so that what cannot be used stops the start.
+
+    Raises:
+        StartRefused: a line for each of them, with the key that names it.
+    """
+    wrong = list(unusable_files(settings))
+    if wrong:
+        raise StartRefused("\n".join(wrong))
+
+
+def unusable_files(settings: Settings) -> Iterator[str]:
+    """A line for each file of tokens or certificates that cannot be used."""
+    tried: dict[str, Callable[[], object]] = {}
+    if settings.http.tokens is not None:
+        tried["http.tokens"] = partial(read_tokens, settings.http.tokens)
+    for feed in settings.feeds.values():
+        if feed.tls is not None:
+            tls = TlsConfig(*astuple(feed.tls))
+            tried[f"feeds.{feed.name}.tls"] = partial(listener_context, tls)
+    for one in settings.destinations.values():
+        if one.tls is not None:
+            tried[f"destinations.{one.name}.tls"] = partial(client_context, *astuple(one.tls))
+    for key, attempt in tried.items():
+        try:
+            attempt()
+        except (OSError, ValueError) as error:
+            yield f"{settings.at(key)}: {_told(error)}"
+
+
+def _told(error: OSError | ValueError) -> str:
+    """What is wrong with a file; OpenSSL does not say which."""
+    if not isinstance(error, OSError):
+        return str(error)
+    return f"{error.filename or 'a file of it'}: {error.strerror or error}"
+
+
 def check_ports(settings: Settings) -> None:
     """Refuse to start where somebody else listens already.
 
     Raises:
         StartRefused: names the setting and the address.
     """
-    wanted = [("http.listen", settings.http.listen)]
-    wanted += [
-        (f"feeds.{feed.name}.listen", feed.listen)
-        for feed in settings.feeds.values()
-        if feed.listen is not None
-    ]
-    for name, address in wanted:
+    for key, address in settings.listeners().items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((address.host, address.port))
             except OSError as error:
-                file = f"{settings.source}  " if settings.source else ""
                 raise StartRefused(
-                    f"{file}{name}: {address} cannot be listened on: {error.strerror}. "
+                    f"{settings.at(key)}: {address} cannot be listened on: {error.strerror}. "
                     "Stop what listens there, or choose another port."
                 ) from None

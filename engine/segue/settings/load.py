@@ -4,7 +4,7 @@ Every fault is one line with file, line, path, what is wrong and what was probab
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,10 @@ def load(path: Path | None = None, environment: Mapping[str, str] | None = None)
         root, read = _tree(path), Nodes(str(path), path.parent, environment)
     found, settings = top(read, root)
     settings = _overridden(read, replace(settings, source=path))
+    if path is not None:
+        settings = replace(settings, said=read.said)
     _check(found, settings)
+    read.problems += _shared_addresses(settings)
     if read.problems:
         raise ConfigError(read.problems)
     return settings
@@ -62,6 +65,7 @@ def _overridden(read: Nodes, settings: Settings) -> Settings:
     if text := read.environment.get("SEGUE_HTTP_PORT"):
         listen = Address(settings.http.listen.host, _port(read, text, "SEGUE_HTTP_PORT"))
         settings = replace(settings, http=replace(settings.http, listen=listen))
+        read.said["http.listen"] = "SEGUE_HTTP_PORT"
     if text := read.environment.get("SEGUE_MLLP_PORT"):
         port = _port(read, text, "SEGUE_MLLP_PORT")
         mllp = [feed for feed in settings.feeds.values() if feed.kind == "mllp" and feed.listen]
@@ -74,6 +78,7 @@ def _overridden(read: Nodes, settings: Settings) -> Settings:
             assert feed.listen is not None
             changed = replace(feed, listen=Address(feed.listen.host, port))
             settings = replace(settings, feeds={**settings.feeds, feed.name: changed})
+            read.said[f"feeds.{feed.name}.listen"] = "SEGUE_MLLP_PORT"
     return settings
 
 
@@ -82,6 +87,15 @@ def _port(read: Nodes, text: str, name: str) -> int:
         return int(text)
     read.problems.append(f"{name}: expected a port number, 0 to 65535")
     return 0
+
+
+def _shared_addresses(settings: Settings) -> Iterator[str]:
+    """A line for each listener at the address of another one."""
+    taken: dict[Address, str] = {}
+    for key, address in settings.listeners().items():
+        other = taken.setdefault(address, key)
+        if other != key and address.port:
+            yield f"{settings.at(key)}: {address} is {other}'s already"
 
 
 def _check(found: Section, settings: Settings) -> None:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -56,6 +57,7 @@ class Nodes:
     Attributes:
         base: the folder that relative paths start from.
         problems: every fault found, `file:line  path: what`.
+        said: path of each key that was read to `file:line`.
     """
 
     def __init__(self, file: str, base: Path, environment: Mapping[str, str]) -> None:
@@ -63,6 +65,7 @@ class Nodes:
         self.base = base
         self.environment = environment
         self.problems: list[str] = []
+        self.said: dict[str, str] = {}
 
     def problem(self, node: Any, path: str, what: str) -> None:
         """Note a fault; of a node that is not there, on line 1."""
@@ -105,6 +108,7 @@ class Nodes:
                 self.problem(key_node, here, what)
             else:
                 found[key] = value
+                self.said[here] = f"{self.file}:{value.start_mark.line + 1}"
         return found
 
     def text(self, node: Any, path: str) -> str:
@@ -220,6 +224,23 @@ class Nodes:
     def places(self, node: Any, path: str) -> tuple[Path, ...]:
         """A list of paths, relative to the file's folder."""
         return tuple(self.base / item for item in self.strings(node, path))
+
+    def networks(self, node: Any, path: str) -> tuple[str, ...]:
+        """A list of addresses or networks of IP."""
+        names = self.strings(node, path)
+        for name in names:
+            try:
+                ip_network(name, strict=False)
+            except ValueError:
+                self.problem(node, path, f"{name!r} is no network, such as 10.0.0.0/8")
+        return names
+
+    def url(self, node: Any, path: str) -> str:
+        """An address of HTTP."""
+        value = self.text(node, path)
+        if not re.match(r"https?://[^/\s]", value):
+            self.problem(node, path, "expected an address, such as https://ehr.example.org/fhir")
+        return value
 
     def codecs(self, node: Any, path: str) -> tuple[str, ...]:
         """A list of character sets."""

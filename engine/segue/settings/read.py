@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from segue.model.hints import did_you_mean
+from segue.fhir.profiles import definitions
+from segue.model.hints import did_you_mean, nearest
 from segue.settings.nodes import NAME, Nodes, Section, empty
 from segue.settings.sections import (
     ASKS,
@@ -200,7 +201,7 @@ def feed(read: Nodes, node: Any, name: str, sites: Sites) -> FeedSettings:
             "client": read.text,
             "site": read.text,
             "ack": read.choice("durable", "mapped", "delivered"),
-            "allow": read.strings,
+            "allow": read.networks,
             "tls": partial(listener_tls, read),
             "history": read.boolean,
             "part2": partial(part2, read),
@@ -293,7 +294,7 @@ def destination(read: Nodes, node: Any, name: str) -> DestinationSettings:
         f"destinations.{name}",
         {
             "kind": read.choice("fhir_rest", "message_bundle", "mllp"),
-            "url": read.text,
+            "url": read.url,
             "address": read.address,
             "site": read.text,
             "send": read.strings,
@@ -335,7 +336,8 @@ def _unsendable(kind: str, item: str) -> str:
         return "" if item in ("adt", "careplan") else ": mllp sends adt, careplan"
     if kind == "message_bundle":
         return "" if item == "alerts" else ": message_bundle sends alerts"
-    return "" if item[:1].isupper() else " is no FHIR resource type"
+    known = definitions().resources
+    return "" if item in known else f" is no FHIR resource type.{nearest(item, known)}"
 
 
 def retry(read: Nodes, node: Any, here: str) -> RetrySettings:

@@ -187,3 +187,17 @@ class Settings:
     destinations: Mapping[str, DestinationSettings] = field(default_factory=dict)
     clock: str | None = None
     source: Path | None = None
+    said: Mapping[str, str] = field(default_factory=dict)
+    """Where each key is said, by its path: `http.listen` at `segue.yaml:8`."""
+
+    def listeners(self) -> dict[str, Address]:
+        """Where the engine listens, by the key that says so, HTTP first."""
+        found = {"http.listen": self.http.listen}
+        for feed in self.feeds.values():
+            if feed.listen is not None:
+                found[f"feeds.{feed.name}.listen"] = feed.listen
+        return found
+
+    def at(self, key: str) -> str:
+        """The beginning of a line about a key: where it is said, and its path."""
+        return f"{self.said[key]}  {key}" if key in self.said else key

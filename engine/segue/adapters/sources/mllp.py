@@ -9,15 +9,14 @@ Source: HL7 v2.5.1 appendix C, Minimal Lower Layer Protocol; docs/operations.md.
 
 import asyncio
 import ipaddress
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import structlog
 
+from segue.adapters.tls import TlsConfig, listener_context
 from segue.hl7v2.ack import batch_ack
 from segue.hl7v2.batch import Batch, split
 from segue.hl7v2.mllp import FrameError, Unframer, frame
@@ -27,15 +26,6 @@ from segue.model.messages import RawMessage
 from segue.pipeline.ports import Intake
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class TlsConfig:
-    """Certificates of the listener; `client_ca` demands client certificates."""
-
-    cert: Path
-    key: Path
-    client_ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +87,7 @@ class MllpListener:
             OSError: the address is taken, or the certificates cannot be read.
         """
         self._loop = asyncio.get_running_loop()
-        tls = _context(self.config.tls) if self.config.tls else None
+        tls = listener_context(self.config.tls) if self.config.tls else None
         self._server = await self._loop.create_server(
             lambda: _Connection(self), self.config.host, self.config.port, ssl=tls, backlog=512
         )
@@ -312,12 +302,3 @@ class _BatchTicket:
 
 
 _Ticket: TypeAlias = "_Connection | _BatchTicket"
-
-
-def _context(config: TlsConfig) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(config.cert, config.key)
-    if config.client_ca is not None:
-        context.load_verify_locations(config.client_ca)
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context

@@ -1,0 +1,63 @@
+"""What stops a start: tokens and certificates that a configuration names and cannot be used."""
+
+from pathlib import Path
+
+import pytest
+
+from segue.bootstrap.start import StartRefused, check_files
+from segue.settings.load import load
+
+CONFIG = """\
+version: 1
+http: {{tokens: ./tokens}}
+sites: {{a: {{authority: A}}}}
+feeds:
+  adt:
+    kind: mllp
+    listen: 127.0.0.1:2575
+    site: a
+    tls: {{cert: {cert}, key: {key}}}
+destinations:
+  lab: {{kind: mllp, address: "127.0.0.1:2601", site: a, send: [adt], tls: {{ca: {ca}}}}}
+"""
+
+
+def check(folder: Path, **files: object) -> list[str]:
+    """The lines with which the start is refused."""
+    file = folder / "segue.yaml"
+    file.write_text(CONFIG.format(**files), encoding="utf-8")
+    try:
+        check_files(load(file, {}))
+    except StartRefused as refused:
+        assert refused.code == 2
+        return [line.removeprefix(f"{folder}/") for line in str(refused).splitlines()]
+    return []
+
+
+def test_files_that_can_be_read_let_it_start(certificates, tmp_path: Path) -> None:
+    cert, key = certificates("server")
+    (tmp_path / "tokens").write_text(f"demo reader {'0' * 64}\n", encoding="utf-8")
+    assert check(tmp_path, cert=cert, key=key, ca=cert) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"cert": "no.pem"}, "segue.yaml:9  feeds.adt.tls: "),
+        ({"key": "no.key"}, "segue.yaml:9  feeds.adt.tls: "),
+        ({"key": "text"}, "segue.yaml:9  feeds.adt.tls: "),
+        ({"ca": "no.pem"}, "segue.yaml:11  destinations.lab.tls: "),
+        ({"ca": "text"}, "segue.yaml:11  destinations.lab.tls: "),
+        ({"tokens": None}, "segue.yaml:2  http.tokens: "),
+        ({"tokens": "demo reader\n"}, "segue.yaml:2  http.tokens: "),
+    ],
+)
+def test_each_file_that_cannot_be_used_is_one_line(certificates, tmp_path, files, says) -> None:
+    cert, key = certificates("server")
+    (tmp_path / "text").write_text("no certificate\n", encoding="utf-8")
+    tokens = files.pop("tokens", "")
+    if tokens is not None:
+        (tmp_path / "tokens").write_text(tokens, encoding="utf-8")
+    (line,) = check(tmp_path, **{"cert": cert, "key": key, "ca": cert, **files})
+    assert line.startswith(says)
+    assert len(line) > len(says)
