@@ -39,8 +39,14 @@ class Breaker:
             return "all"
         return "probe" if now >= self.probe_at else "nothing"
 
-    def failed(self, now: float, *, halt: bool = False) -> bool:
-        """A parcel failed as a whole; say whether that opened the breaker."""
+    def failed(self, now: float, *, halt: bool = False, asked: float = 0.0) -> bool:
+        """A parcel failed as a whole; say whether that opened the breaker.
+
+        Args:
+            now: of the failure.
+            halt: it is for a person to act (401, 403).
+            asked: seconds for which the peer wants to be left alone (`Retry-After`).
+        """
         self.failures += 1
         was_open = self.is_open
         if halt:
@@ -51,6 +57,8 @@ class Breaker:
         elif self.failures >= self.threshold:
             self._probes = 0
             self.probe_at = now + self.first
+        if self.is_open:
+            self.probe_at = max(self.probe_at, now + asked)
         return self.is_open and not was_open
 
     def succeeded(self) -> bool:

@@ -452,7 +452,8 @@ class Sender:
                 log.info("destination.resumed", destination=name)
         elif down:
             halt = any(one.halt for one in down)
-            if self._breaker.failed(now, halt=halt):
+            asked = max(one.after_seconds or 0.0 for one in down)
+            if self._breaker.failed(now, halt=halt, asked=asked):
                 self._metrics.halted(name, True)
                 log.error(
                     "destination.halted",

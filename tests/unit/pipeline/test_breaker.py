@@ -38,3 +38,12 @@ def test_a_refused_login_pauses_at_once_and_for_longer():
     assert breaker.allows(60.0) == "probe"
     assert breaker.succeeded()
     assert breaker.allows(60.0) == "all"
+
+
+def test_a_peer_that_says_when_to_come_again_is_left_alone_until_then():
+    breaker = Breaker(threshold=1, first=1.0)
+    assert breaker.failed(0.0, asked=120.0)
+    assert breaker.allows(119.0) == "nothing"
+    assert breaker.allows(120.0) == "probe"
+    assert not breaker.failed(120.0)
+    assert breaker.allows(122.0) == "probe", "it asked for nothing any more"
