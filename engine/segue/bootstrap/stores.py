@@ -92,7 +92,7 @@ def open_parts(settings: Settings, clock: DomainClock, holder: str) -> Opened:
             where(settings), duplicates_days=keep.days if keep is not None else 36_500
         )
     except (OSError, RuntimeError) as error:
-        raise Unreachable(str(error)) from error
+        raise Unreachable(f"database: {' '.join(str(error).split())}") from error
     except Exception as error:
         raise Unreachable(
             f"the database cannot be reached: {type(error).__name__}: {first_line(error)}"

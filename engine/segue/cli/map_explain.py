@@ -1,6 +1,7 @@
 """`segue map explain`: which rule of which layer made what of a field."""
 
 from collections.abc import Iterator
+from json import dumps as compact
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,9 +17,10 @@ from segue.cli.map_input import (
     messages,
     site_rules,
 )
-from segue.cli.output import WRONG, Failure, Json, print_json
+from segue.cli.output import USAGE, WRONG, Failure, Json, print_json
 from segue.hl7v2.errors import Hl7Error
 from segue.hl7v2.parse import parse
+from segue.hl7v2.paths import compile_path, split_path
 from segue.mapping.apply import apply
 from segue.mapping.context import Context, Mapped, Step
 from segue.mapping.load import MappingSet
@@ -37,6 +39,7 @@ def explain(
 
     Example: segue map explain admit.hl7 PV1-2
     """
+    asked = None if field is None else _asked(field)
     mapping = load_mapping(site, mappings)
     raw = next(messages([file]))[2]
     try:
@@ -45,11 +48,10 @@ def explain(
         raise Failure(f"{file}: {error}", WRONG) from None
     rules = site_rules(site, zone, authority)(message)
     mapped = apply(mapping, message, Context(rules, feed="map", received=0), trace=True)
-    steps = [_step(mapping, step) for step in mapped.trace or [] if _about(step, field)]
+    steps = [_step(mapping, step) for step in mapped.trace or [] if _about(step, asked)]
     for path, what in _keys(mapping, mapped):
-        if field is None or _field(path) == _field(field):
+        if asked is None or _field(path) == asked:
             steps.insert(0, {"field": path, "rule": "identity.yaml", "value": what})
-    asked = None if field is None else _field(field)
     left = [name for name in mapped.unmapped if asked is None or name == asked]
     issues = [i for i in mapped.issues if asked is None or _field(i.where) == asked]
     if json:
@@ -63,11 +65,22 @@ def explain(
     for name in left:
         typer.echo(f"{name}  no rule reads it; it is kept verbatim in the Provenance")
     if not steps and not issues and not left:
-        typer.echo(f"{field or file}  empty in this message, or read by the engine itself")
+        there = asked is None or compile_path(asked)(message) is not None
+        why = "read by the engine itself" if there else "empty in this message"
+        typer.echo(f"{asked or file}  {why}")
 
 
-def _about(step: Step, field: str | None) -> bool:
-    return field is None or _field(field) in {_field(path) for path in step.field.split("|")}
+def _asked(path: str) -> str:
+    """The field of a path that a person wrote, `PID-3` of `pid-3(2).4`."""
+    try:
+        found = split_path(path.upper())
+    except Hl7Error as error:
+        raise Failure(str(error), USAGE) from None
+    return f"{found.segment}-{found.field}"
+
+
+def _about(step: Step, asked: str | None) -> bool:
+    return asked is None or asked in {_field(path) for path in step.field.split("|")}
 
 
 def _field(path: str) -> str:
@@ -94,7 +107,9 @@ def _step_text(step: dict[str, Any]) -> str:
         lines.append(f"  because {step['because']}")
     if step.get("table"):
         lines.append(f"  {step['table']}")
-    value = "deleted" if step["value"] is None else step["value"]
+    value = step["value"]
+    if not isinstance(value, str):
+        value = "deleted" if value is None else compact(value, ensure_ascii=False)
     apart = step["element"].startswith(("details.", "labels"))
     place = "fact" if apart else step["resource"]
     lines.append(f"  {place}.{step['element']} = {value}")

@@ -12,6 +12,9 @@ import typer
 FINE, WRONG, USAGE, UNREACHABLE = 0, 1, 2, 3
 """Exit codes of every command."""
 
+MOST_COLUMNS = 1_000
+"""Width of a table that goes into a file or a pipe."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 Config = Annotated[
     Path | None,
@@ -33,7 +36,7 @@ def print_json(value: object) -> None:
 
 
 def print_table(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Print rows as a table.
+    """Print rows as a table; in full width where nobody looks, for tools that go by lines.
 
     Args:
         columns: key in the row to heading, in order.
@@ -47,7 +50,10 @@ def print_table(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -
         table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*("" if row.get(key) is None else str(row[key]) for key in columns))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = MOST_COLUMNS
+    console.print(table)
 
 
 @contextmanager

@@ -63,6 +63,27 @@ def test_explain_says_that_no_rule_reads_a_field(file):
     assert "no rule reads it" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("field", "says"),
+    [
+        ("pid-3(2).4", "patient "),
+        ("MSH-10", "MSH-10  read by the engine itself"),
+        ("PV1-52", "PV1-52  empty in this message"),
+    ],
+)
+def test_explain_takes_any_path_into_a_field(file, field, says):
+    result = runner.invoke(app, ["explain", str(file), field])
+    assert result.exit_code == 0
+    assert says in result.stdout
+
+
+def test_explain_says_how_a_path_is_written(file):
+    result = runner.invoke(app, ["explain", str(file), "PV1"])
+    assert isinstance(result.exception, Failure)
+    assert result.exception.code == 2
+    assert "Write SEG-field" in str(result.exception)
+
+
 def test_explain_as_json_lists_the_steps(file):
     result = runner.invoke(app, ["explain", str(file), "PV1-19", "--json"])
     steps = json.loads(result.stdout)["steps"]
