@@ -22,22 +22,22 @@ destinations:
 """
 
 
-def check(folder: Path, **files: object) -> list[str]:
+def refused(folder: Path, **files: object) -> list[str]:
     """The lines with which the start is refused."""
     file = folder / "segue.yaml"
     file.write_text(CONFIG.format(**files), encoding="utf-8")
-    try:
+    with pytest.raises(StartRefused) as caught:
         check_files(load(file, {}))
-    except StartRefused as refused:
-        assert refused.code == 2
-        return [line.removeprefix(f"{folder}/") for line in str(refused).splitlines()]
-    return []
+    assert caught.value.code == 2
+    return [line.removeprefix(f"{folder}/") for line in str(caught.value).splitlines()]
 
 
 def test_files_that_can_be_read_let_it_start(certificates, tmp_path: Path) -> None:
     cert, key = certificates("server")
     (tmp_path / "tokens").write_text(f"demo reader {'0' * 64}\n", encoding="utf-8")
-    assert check(tmp_path, cert=cert, key=key, ca=cert) == []
+    file = tmp_path / "segue.yaml"
+    file.write_text(CONFIG.format(cert=cert, key=key, ca=cert), encoding="utf-8")
+    check_files(load(file, {}))
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,6 @@ def test_each_file_that_cannot_be_used_is_one_line(certificates, tmp_path, files
     tokens = files.pop("tokens", "")
     if tokens is not None:
         (tmp_path / "tokens").write_text(tokens, encoding="utf-8")
-    (line,) = check(tmp_path, **{"cert": cert, "key": key, "ca": cert, **files})
+    (line,) = refused(tmp_path, **{"cert": cert, "key": key, "ca": cert, **files})
     assert line.startswith(says)
     assert len(line) > len(says)

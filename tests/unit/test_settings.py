@@ -146,7 +146,7 @@ def test_a_missing_site_is_one_clear_line(tmp_path: Path) -> None:
         ("bytes: 100000", "bytes: 1", "feeds.hospa-adt.limits.bytes"),
         ("[127.0.0.0/8]", "[127.0.0.0/99]", "'127.0.0.0/99' is no network, such as 10.0.0.0/8"),
         ("url: http://", "url: ftp://", "destinations.pcpb.url: expected an address, such as"),
-        ("CarePlan, Task]", "CarePlan, Taks]", "'Taks' is no FHIR resource type. Did you mean"),
+        ("CarePlan, Task]", "CarePlan, Taskk]", "'Taskk' is no FHIR resource type. Did you mean"),
     ],
 )
 def test_a_wrong_value_says_what_was_expected(

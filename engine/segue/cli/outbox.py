@@ -63,12 +63,12 @@ def show(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Show one delivery with its receipt or its last error."""
+    """Show one delivery with its receipt or its last error, and why it was dropped or retried."""
     with reached(config) as parts:
         found = parts.deliveries.get(delivery)
     if found is None:
         raise Failure(f"{delivery}: no such delivery; `segue outbox list` shows the numbers", WRONG)
-    shown = item(found)
+    shown = item(found) | {"because": found.because}
     if json:
         print_json(shown)
         return

@@ -239,7 +239,7 @@ class Nodes:
         """An address of HTTP."""
         value = self.text(node, path)
         if not re.match(r"https?://[^/\s]", value):
-            self.problem(node, path, "expected an address, such as https://ehr.example.org/fhir")
+            self.problem(node, path, "expected an address, such as https://fhir.example.org/r4")
         return value
 
     def codecs(self, node: Any, path: str) -> tuple[str, ...]:

@@ -58,8 +58,18 @@ def test_what_is_named_is_dropped_and_can_be_tried_again(config: str) -> None:
     assert ask(config, "drop", first, "--because", "by hand") == "1 dropped\n"
     assert states(config) == ["waiting", "waiting", "dropped"]
     assert "dropped" in ask(config, "show", first)
+    assert json.loads(ask(config, "show", first, "--json"))["because"] == "by hand"
     assert ask(config, "retry", "--state", "dropped", "--because", "after all") == "1 retried\n"
     assert states(config) == ["waiting", "waiting", "delayed"]
+
+
+def test_a_list_that_is_piped_has_a_line_for_each_delivery(config: str) -> None:
+    heading, *rows, total = ask(config, "list").splitlines()
+    items = json.loads(ask(config, "list", "--json"))["items"]
+    assert [row.split()[:4] for row in rows] == [
+        [one["id"], one["created"], "lab", one["what"]] for one in items
+    ]
+    assert (heading.split()[:2], total) == (["id", "created"], "3 of 3")
 
 
 def test_a_destination_is_paused_with_a_reason_and_resumed(config: str) -> None:
