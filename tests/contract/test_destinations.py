@@ -1,4 +1,4 @@
-"""What every kind of destination keeps: one kit, run for each entry of the catalog.
+"""What every kind of destination keeps: one kit, run for each kind.
 
 A kind brings a small harness: a real peer, how it is told to misbehave, and what it got.
 """
@@ -10,7 +10,6 @@ from datetime import timedelta
 
 import pytest
 
-from segue.adapters.catalog import DESTINATIONS
 from segue.adapters.destinations.fhir_rest import FhirRest, FhirRestConfig
 from segue.adapters.destinations.message_bundle import MessageBundle, MessageBundleConfig
 from segue.adapters.destinations.mllp import Mllp, MllpConfig
@@ -18,6 +17,7 @@ from segue.fhir.canonical import dumps
 from segue.model.deliveries import Delivery, Parcel, QueuedDelivery, Refused, RetryLater, Sent
 from segue.model.identity import stable_id
 from segue.pipeline.clock import SystemClock
+from segue.settings.sections import DESTINATIONS
 from tests.peers.faults import Fault
 from tests.peers.fhir import FhirPeer
 from tests.peers.mllp import MllpSink

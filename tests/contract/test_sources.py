@@ -1,4 +1,4 @@
-"""What every kind of source keeps: one kit, run for each entry of the catalog.
+"""What every kind of source keeps: one kit, run for each kind.
 
 A kind brings a small harness: how its outside sends messages and sees the answers.
 """
@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from segue.adapters.catalog import SOURCES
 from segue.adapters.sources.folder import Folder, FolderConfig
 from segue.adapters.sources.http import HttpIntake, UnknownFeedError
 from segue.adapters.sources.mllp import MllpListener, MllpListenerConfig
@@ -23,6 +22,7 @@ from segue.pipeline.acceptance import FeedPolicy
 from segue.pipeline.clock import SystemClock
 from segue.pipeline.receive import IntakeSite, NotDurable, Receiver
 from segue.pipeline.waiting import Waiting
+from segue.settings.sections import FEEDS
 from segue.store.records import Appended, EntryFilter, Fate, NewEntry, Page
 from segue.store.store import open_journal
 from tests.peers.hospital import Hospital
@@ -139,7 +139,7 @@ HARNESSES = {one.kind: one for one in (MllpHarness, HttpHarness, FolderHarness)}
 
 
 def test_every_kind_of_source_is_in_the_kit():
-    assert set(HARNESSES) == set(SOURCES)
+    assert set(HARNESSES) == set(FEEDS) - {"fhir"}, "clients of kind fhir speak to the API"
 
 
 @pytest.fixture(params=sorted(HARNESSES))

@@ -27,6 +27,14 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
+def test_the_plan_of_the_widest_floor_names_every_module_once() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"## The rooms of `pipeline/`\n(.*?)\n## ", text, re.DOTALL)
+    named = re.findall(r"`(\w+)`", table)
+    there = {file.stem for file in (ROOT / "engine/segue/pipeline").glob("*.py")} - {"__init__"}
+    assert sorted(named) == sorted(there)
+
+
 def test_the_readme_starts_with_two_commands_that_the_makefile_has() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")

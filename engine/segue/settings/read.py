@@ -13,6 +13,8 @@ from segue.model.hints import did_you_mean, nearest
 from segue.settings.nodes import NAME, Nodes, Section, empty
 from segue.settings.sections import (
     ASKS,
+    DESTINATIONS,
+    FEEDS,
     AcceptSettings,
     Address,
     ClientTlsSettings,
@@ -195,7 +197,7 @@ def feed(read: Nodes, node: Any, name: str, sites: Sites) -> FeedSettings:
         node,
         here,
         {
-            "kind": read.choice("mllp", "http", "folder", "fhir"),
+            "kind": read.choice(*FEEDS),
             "listen": read.address,
             "path": read.place,
             "client": read.text,
@@ -213,7 +215,7 @@ def feed(read: Nodes, node: Any, name: str, sites: Sites) -> FeedSettings:
     )
     values = found.values
     if "kind" not in values:
-        found.wrong("kind", "missing: mllp, http, folder or fhir")
+        found.wrong("kind", f"missing: one of {', '.join(FEEDS)}")
         values["kind"] = "http"
     kind = values["kind"]
     needs = {"mllp": "listen", "folder": "path", "fhir": "client"}.get(kind)
@@ -293,7 +295,7 @@ def destination(read: Nodes, node: Any, name: str) -> DestinationSettings:
         node,
         f"destinations.{name}",
         {
-            "kind": read.choice("fhir_rest", "message_bundle", "mllp"),
+            "kind": read.choice(*DESTINATIONS),
             "url": read.url,
             "address": read.address,
             "site": read.text,
@@ -311,7 +313,7 @@ def destination(read: Nodes, node: Any, name: str) -> DestinationSettings:
     )
     values = found.values
     if "kind" not in values:
-        found.wrong("kind", "missing: fhir_rest, message_bundle or mllp")
+        found.wrong("kind", f"missing: one of {', '.join(DESTINATIONS)}")
     kind = values.setdefault("kind", "fhir_rest")
     needs = "address" if kind == "mllp" else "url"
     if needs not in values:

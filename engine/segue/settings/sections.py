@@ -7,6 +7,10 @@ from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+FEEDS = ("mllp", "http", "folder", "fhir")
+"""Kinds of ways in; one of kind fhir is a client of the FHIR interface."""
+DESTINATIONS = ("fhir_rest", "message_bundle", "mllp")
+"""Kinds of ways out."""
 ASKS = ("as-sent", "original", "accept", "application")
 """What an mllp destination may be asked to answer with (MSH-15, MSH-16)."""
 PROTOCOLS = ("PD-01", "PD-02", "PD-03", "PD-04", "PD-05")
