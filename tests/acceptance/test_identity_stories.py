@@ -15,7 +15,16 @@ import pytest
 from tests.stories.cast import Cast, cast
 from tests.stories.engine import ROOT
 from tests.stories.messages import adt
-from tests.stories.reading import anchored, code_of, due_of, summary, tasks_of, visit
+from tests.stories.reading import (
+    anchored,
+    code_of,
+    due_of,
+    lace,
+    score,
+    summary,
+    tasks_of,
+    visit,
+)
 
 IN_ORDER = True
 """One engine, whose clock does not run backwards."""
@@ -79,6 +88,12 @@ class Teller:
         }
 
 
+def due_later(tasks: dict[str, str], day: str) -> list[str]:
+    """Open ones that are due after a day."""
+    words = (line.split() for line in tasks.values())
+    return sorted(" ".join(one) for one in words if one[-1] in OPEN and one[1] > day)
+
+
 @pytest.fixture(scope="module")
 def told(players: Cast) -> Teller:
     return Teller(players)
@@ -101,6 +116,10 @@ def test_s06_a_merge_makes_one_plan_of_two_and_an_unmerge_gives_both_back(
     players: Cast, told: Teller
 ) -> None:
     stay = {"place": "4W^1^1"}
+    roe = {"pid": "ROE^RICA||19601224|F"}
+    told.send("A04", "2026-02-11 09:00", "100999", "M0", patient_class="E", diagnoses=[], **roe)
+    told.send("A03", "2026-02-11 15:00", "100999", "M0", patient_class="E", disposition="01",
+              discharged="2026-02-11 15:00", diagnoses=[], **roe)  # fmt: skip
     told.send("A01", "2026-03-06 10:00", "100234", "M1", **stay)
     told.send("A03", "2026-03-08 09:00", "100234", "M1", disposition="01",
               discharged="2026-03-08 09:00", **stay)  # fmt: skip
@@ -111,6 +130,7 @@ def test_s06_a_merge_makes_one_plan_of_two_and_an_unmerge_gives_both_back(
     plan_a, plan_b = told.plans(one), told.plans(two)
     assert (len(plan_a), len(plan_b)) == (1, 1)
     before = told.tasks(one) | told.tasks(two)
+    risk = score(players, lace(players, visit(players, "M1")))
 
     players.engine.advance("2026-03-09T10:00:30-04:00")
     merge = "MRG|100999^^^HOSPA^MR\r"
@@ -120,15 +140,26 @@ def test_s06_a_merge_makes_one_plan_of_two_and_an_unmerge_gives_both_back(
     assert gone["link"] == [{"other": {"reference": f"Patient/{one}"}, "type": "replaced-by"}]
     kept = players.read(f"Patient/{one}")
     assert kept["link"] == [{"other": {"reference": f"Patient/{two}"}, "type": "replaces"}]
-    assert [p["id"] for p in told.plans(one)] == [plan_a[0]["id"]]
+    (plan,) = told.plans(one)
+    assert plan["id"] == plan_a[0]["id"]
+    assert plan["replaces"] == [{"reference": f"CarePlan/{plan_b[0]['id']}"}]
     assert players.read(f"CarePlan/{plan_b[0]['id']}")["status"] == "revoked"
     for number in ("M1", "M2"):
         assert visit(players, number)["subject"]["reference"] == f"Patient/{one}"
     after = told.tasks(one)
     assert {t["for"]["reference"] for t in tasks_of(players)} == {f"Patient/{one}"}
     assert before.keys() <= after.keys(), "no task is lost"
+    # E: the other number's visit to the emergency department; A: its stay led to this one.
+    merged_risk = score(players, lace(players, visit(players, "M1")))
+    assert merged_risk[0] > risk[0], (risk, merged_risk)
     for peer in ("pcpb", "payx"):
         assert told.noticed(peer, "identity-merged") >= {"Patient/100234", "Patient/100999"}
+
+    versions = [players.read(f"Patient/{p}")["meta"]["versionId"] for p in (one, two)]
+    players.mark()
+    assert told.send("A40", "2026-03-09 10:00", "100234", "", diagnoses=[], after=merge) == "AA"
+    assert [players.read(f"Patient/{p}")["meta"]["versionId"] for p in (one, two)] == versions
+    assert not any(players.delivered().values()), "said again, it changes and sends nothing"
 
     players.engine.advance("2026-03-12T09:00:00-04:00")
     segue(players, "person", "unmerge", "HOSPA|100999", "--because", "two women")
@@ -140,8 +171,37 @@ def test_s06_a_merge_makes_one_plan_of_two_and_an_unmerge_gives_both_back(
     assert visit(players, "M2")["subject"]["reference"] == f"Patient/{two}"
     again = told.tasks(one) | told.tasks(two)
     assert again.keys() >= before.keys()
+    # What the merge had ended never opens again: new Tasks are in their place.
+    assert due_later(again, "2026-03-12") == due_later(before, "2026-03-12")
+    assert score(players, lace(players, visit(players, "M1"))) == risk
+    assert "replaces" not in told.plans(one)[0]
+    assert players.engine.state()["outbox"]["dead"] == 0
     for peer in ("pcpb", "payx"):
         assert told.noticed(peer, "identity-unmerged") >= {"Patient/100234", "Patient/100999"}
+
+
+def test_s06_the_work_of_a_visit_that_was_registered_twice_is_done_once(
+    players: Cast, told: Teller
+) -> None:
+    players.engine.advance("2026-03-12T09:30:00-04:00")
+    home = {"disposition": "01", "discharged": "2026-03-12 09:00", "place": "4W^1^1"}
+    for number in ("M5", "M6"):
+        told.send("A01", "2026-03-10 10:00", "100500", number, place="4W^1^1")
+        told.send("A03", "2026-03-12 09:00", "100500", number, **home)
+    twice = [t for t in tasks_of(players, code="med-rec") if t["status"] == "requested"]
+    (gone,) = anchored(twice, visit(players, "M6"))
+    players.post("pcpb", [{**gone, "status": "accepted"}])
+    stays = {number: visit(players, number) for number in ("M5", "M6")}
+    told.send("A42", "2026-03-12 09:20", "100500", "M5", diagnoses=[],
+              after="MRG|100500^^^HOSPA^MR||||M6^^^HOSPA^VN\r")  # fmt: skip
+    assert players.read(f"Encounter/{stays['M6']['id']}")["status"] == "entered-in-error"
+    kept = players.read(f"Encounter/{stays['M5']['id']}")
+    assert [one["value"] for one in kept["identifier"]] == ["M5", "M6"]
+    of_both = tasks_of(players, patient=kept["subject"]["reference"])
+    (one,) = [t for t in of_both if code_of(t) == "med-rec" and t["status"] in OPEN]
+    assert (one["encounter"]["reference"], one["status"]) == (f"Encounter/{kept['id']}", "accepted")
+    keys = {i["value"] for i in one["identifier"] if i["system"] == "urn:segue:need"}
+    assert keys == {"HOSPA|M5|med-rec|1", "HOSPA|M6|med-rec|1"}
 
 
 def test_s06_a_merge_with_itself_is_kept_aside(players: Cast, told: Teller) -> None:
@@ -252,6 +312,7 @@ def test_s07_a_death_ends_the_plan_and_every_task(players: Cast, told: Teller) -
     patient = told.active("400007")["id"]
     before = told.tasks(patient)
     assert len([line for line in before.values() if line.split()[-1] in OPEN]) >= 6
+    (alive,) = told.plans(patient)
     players.mark()
     dead = "DOE^JANE||19550214|F" + "|" * 22 + "Y"
     told.send("A03", "2026-10-05 03:12", "400007", "D2", place="4W^1^1", disposition="20",
@@ -278,7 +339,13 @@ def test_s07_a_death_ends_the_plan_and_every_task(players: Cast, told: Teller) -
     assert visit(players, "D2")["status"] == "in-progress"
     assert told.noticed("pcpb", "discharge-cancelled") >= {"Encounter/D2"}
     assert "deceasedDateTime" not in told.active("400007")
-    assert len(told.plans(patient)) == 1
+    (plan,) = told.plans(patient)
+    assert plan["id"] == alive["id"]
+    assert int(plan["meta"]["versionId"]) > int(alive["meta"]["versionId"])
+    changing = ("meta", "text", "activity")
+    assert {k: v for k, v in plan.items() if k not in changing} == {
+        k: v for k, v in alive.items() if k not in changing
+    }
     alive = tasks_of(players, patient=f"Patient/{patient}")
     for task in alive:
         if task["id"] in {t["id"] for t in after}:
@@ -315,6 +382,76 @@ def test_s12_a_transfer_between_hospitals_is_one_stay_and_no_readmission(
     assert not [t for t in anchored(tasks, visit(players, "T1")) if code_of(t) == "contact"]
 
 
+def test_s12_a_leave_that_is_spent_in_another_emergency_department_is_no_readmission(
+    players: Cast, told: Teller
+) -> None:
+    players.engine.advance("2026-10-13T15:00:00-04:00")
+    shared = {"shared": True, "pid": "ROE^LEA||19550214|F"}
+    stay = {"place": "4W^1^1", **shared}
+    told.send("A01", "2026-10-12 10:00", "500013", "T3", **stay)
+    told.send("A21", "2026-10-13 09:00", "500013", "T3", **stay)
+    (away,) = [visit(players, "T3")]
+    assert away["status"] == "onleave"
+    tasks = told.tasks(away["subject"]["reference"].removeprefix("Patient/"))
+    other = {"hospital": "HOSPB", "patient_class": "E", **shared}
+    told.send("A04", "2026-10-13 10:00", "700013", "T4", **other)
+    told.send("A03", "2026-10-13 12:00", "700013", "T4", disposition="01",
+              discharged="2026-10-13 12:00", **other)  # fmt: skip
+    told.send("A22", "2026-10-13 14:00", "500013", "T3", **stay)
+    back = visit(players, "T3")
+    assert (back["status"], back["subject"]) == ("in-progress", visit(players, "T4")["subject"])
+    assert [one["status"] for one in back["statusHistory"]] == ["in-progress", "onleave"]
+    assert back["episodeOfCare"] == away["episodeOfCare"]
+    assert told.tasks(away["subject"]["reference"].removeprefix("Patient/")) == tasks
+
+
+@pytest.mark.xfail(strict=True, reason="comes with PD-23, handing over to another hospital")
+def test_s12_the_second_hospital_is_handed_over_to(players: Cast) -> None:
+    assert "handoff" in {code_of(t) for t in tasks_of(players)}
+
+
+@pytest.mark.xfail(strict=True, reason="comes with the election of the LEAD of a care team")
+def test_s12_the_lead_goes_to_the_second_hospital(players: Cast) -> None:
+    teams = players.find("CareTeam")
+    codes = [role["coding"][0]["code"] for t in teams for p in t["participant"]
+             for role in p.get("role", ())]  # fmt: skip
+    assert "768821004" in codes
+
+
 @pytest.mark.xfail(strict=True, reason="overlapping visits are not questioned yet (DetectedIssue)")
 def test_s12_visits_at_two_places_at_once_are_questioned(players: Cast) -> None:
     assert players.find("DetectedIssue")
+
+
+# --- S07 b: death at home ------------------------------------------------------------------
+
+
+def test_s07_a_death_at_home_ends_all_that_was_to_be_done_and_billed(
+    players: Cast, told: Teller
+) -> None:
+    players.engine.advance("2026-10-20T10:05:00-04:00")
+    stay = {"place": "4W^1^1", "pid": "ROE^DORA||19501224|F"}
+    told.send("A01", "2026-10-16 10:00", "400008", "D3", **stay)
+    told.send("A03", "2026-10-20 10:00", "400008", "D3", disposition="01",
+              discharged="2026-10-20 10:00", **stay)  # fmt: skip
+    patient = told.active("400008")["id"]
+    before = {t["id"]: code_of(t) for t in tasks_of(players, patient=f"Patient/{patient}")
+              if t["status"] in OPEN}  # fmt: skip
+    assert {"bill-tcm", "contact", "visit"} <= set(before.values())
+    players.engine.advance("2026-10-21T09:00:00-04:00")
+    players.mark()
+    told.send("A31", "2026-10-21 08:30", "400008", "", diagnoses=[],
+              pid="ROE^DORA||19501224|F" + "|" * 22 + "Y")  # fmt: skip
+    after = tasks_of(players, patient=f"Patient/{patient}")
+    assert {t["id"] for t in after if t["status"] in OPEN} == set()
+    ended = {t["statusReason"]["coding"][0]["code"] for t in after if t["id"] in before}
+    assert ended == {"deceased"}
+    (plan,) = [p for p in players.find("CarePlan", patient=f"Patient/{patient}")
+               if not p.get("partOf")]  # fmt: skip
+    assert plan["status"] == "revoked"
+    assert players.delivered()["PCPB"] == 1
+
+
+@pytest.mark.xfail(strict=True, reason="comes with PD-00, what is to be done after a death")
+def test_s07_appointments_of_the_dead_are_asked_to_be_cancelled(players: Cast) -> None:
+    assert "cancel-appointment" in {code_of(t) for t in tasks_of(players)}

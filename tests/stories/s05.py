@@ -21,6 +21,8 @@ from tests.stories.s01 import HF, Tell, prime
 
 CLOCK = "2026-06-29T09:00:00-04:00"
 VISIT = "V79001"
+DRAFTS = {"bill-tcm"}
+"""Needs whose Tasks are drafts, which nobody is sent."""
 
 FIRST = [
     "bill-tcm 2026-08-01 draft",
@@ -74,6 +76,13 @@ def cancel_message(control_id: str = "998") -> str:
     )  # fmt: skip
 
 
+def episodes(cast: Cast) -> list[dict[str, object]]:
+    """The CarePlan of the stay."""
+    stay = f"Encounter/{visit(cast, VISIT)['id']}"
+    plans = cast.find("CarePlan")
+    return [p for p in plans if p.get("partOf") and p["encounter"]["reference"] == stay]
+
+
 def follow_up_tasks(cast: Cast) -> list[dict[str, object]]:
     """Tasks of the stay apart from the admission notice."""
     return [t for t in anchored(tasks_of(cast), visit(cast, VISIT)) if code_of(t) != "notify-admit"]
@@ -112,7 +121,11 @@ def play(cast: Cast, tell: Tell) -> None:
 
     cast.engine.advance("2026-07-02T17:38:30-04:00")
     cast.mark()
+    (before,) = episodes(cast)
+    sent = [(peer, len(peer.writes)) for peer in (cast.pcpb, cast.payx)]
     assert cast.hl7(cancel_message()) == "AA"
+    (after,) = episodes(cast)
+    assert int(after["meta"]["versionId"]) == int(before["meta"]["versionId"]) + 1
     stay = visit(cast, VISIT)
     assert stay["status"] == "in-progress"
     assert "end" not in stay["period"]
@@ -128,6 +141,15 @@ def play(cast: Cast, tell: Tell) -> None:
     assert cast.read(reference)["status"] == "not-done"
     delivered = cast.delivered()
     assert (delivered["PCPB"], delivered["PAYX"], delivered["HOSPA"]) == (1, 1, 1)
+    for peer, count in sent:
+        told = [write.resource for write in peer.writes[count:]]
+        recalled = [one for one in told if one["resourceType"] == "Task"]
+        assert {one["status"] for one in recalled} == {"cancelled"}
+        assert {code_of(one) for one in recalled} == {code_of(one) for one in cancelled} - DRAFTS
+        (recall,) = [one for one in told if one["resourceType"] == "Encounter"]
+        assert {"system": "urn:segue:notice", "code": "discharge-cancelled"} in recall["meta"][
+            "tag"
+        ]
     tell("A13", "In progress again; 11 tasks cancelled (anchor-voided), each peer told once.")
 
     cast.engine.advance("2026-07-06T11:21:00-04:00")

@@ -436,6 +436,7 @@ def relevant(person: Person) -> Hashable:
 def _visit_digest(visit: Visit) -> Hashable:
     return (
         visit.key,
+        tuple(visit.numbers),
         visit.encounter,
         visit.site,
         visit.status,

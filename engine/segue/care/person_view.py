@@ -199,6 +199,7 @@ def visit_view(state: VisitState) -> Visit:
         conditions=[name for name, _ in diagnoses],
         struck=[VoidedDischarge(*one) for one in state.undone],
         expected=_expected(state) if "expected" in state.anchored else None,
+        numbers=state.numbers,
     )
 
 

@@ -134,7 +134,8 @@ def build(
     """
     task_id, key = need_key(anchor.visit.key, need, anchor.generation)
     action = applied[0].action
-    stated = book.statements.get(task_id)
+    others = [need_key(number, need, anchor.generation) for number in anchor.visit.numbers]
+    stated = _stated(book, task_id, others)
     said = _heard(stated, action, anchor) if stated else []
     claim = _claim(said, action, anchor) if said else _NO_CLAIM
     requirements = [decide(one, anchor, book, claim) for one in applied]
@@ -155,6 +156,7 @@ def build(
         "identifier": [
             {"system": "urn:segue", "value": task_id},
             {"system": NEED_SYSTEM, "value": key},
+            *({"use": "old", "system": NEED_SYSTEM, "value": other} for _, other in others),
         ],
         "instantiatesCanonical": action.definition,
         "basedOn": [names.plan],
@@ -187,6 +189,14 @@ def build(
     if outputs:
         task["output"] = outputs
     return task
+
+
+def _stated(book: Book, task_id: str, others: Sequence[tuple[str, str]]) -> Sequence[TaskStatement]:
+    """What was said of a Task, also under the other numbers that its visit had (A42, A50)."""
+    said = book.statements.get(task_id, [])
+    for other, _ in others:
+        said = [*said, *book.statements.get(other, ())]
+    return sorted(said, key=lambda one: one.recorded) if others else said
 
 
 def _due(requirements: Sequence[Requirement]) -> str:

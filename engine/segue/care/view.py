@@ -67,6 +67,7 @@ class Visit:
         client: known only from a FHIR source's Encounter.
         practitioners: references of participants, newest last.
         expected: when the discharge is expected (PV2-9), None where nobody says.
+        numbers: keys that messages gave to the visit beside its own.
     """
 
     key: str
@@ -93,6 +94,7 @@ class Visit:
     conditions: list[str] = field(default_factory=list)
     struck: list[VoidedDischarge] = field(default_factory=list)
     expected: Moment | None = None
+    numbers: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)

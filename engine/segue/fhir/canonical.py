@@ -28,7 +28,10 @@ _META_FIRST = '{"meta":{'
 OUTSIDE_CONTENT = ("text",)
 """Elements that are no content: a new narrative alone makes no new version."""
 
-OUTSIDE_STATE: dict[str, tuple[str, ...]] = {"Task": ("authoredOn", "lastModified")}
+OUTSIDE_STATE: dict[str, tuple[str, ...]] = {
+    "Task": ("authoredOn", "lastModified"),
+    "CarePlan": ("replaces",),
+}
 """Elements that depend on arrival, by type; not part of `canonical_state`."""
 
 ARRIVAL_INPUTS = frozenset({"noticed-at", "window-lost"})
@@ -168,7 +171,8 @@ def canonical_state(resources: Iterable[Resource]) -> bytes:
     """The form in which two states are compared: equal facts, equal bytes.
 
     Left out is what depends on when and in which order things arrived: versions,
-    narrative, `Task.authoredOn` and `.lastModified`, the inputs and outputs named above,
+    narrative, `Task.authoredOn` and `.lastModified`, the plan of somebody who was merged
+    away later than it was made (`CarePlan.replaces`), the inputs and outputs named above,
     Provenance, retracted resources, and Tasks that were cancelled because their anchor
     was voided or superseded. A Task in the place of one that had ended is shown as that
     one, which is left out.

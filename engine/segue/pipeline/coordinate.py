@@ -11,6 +11,7 @@ import msgspec
 
 from segue.care.consent import labels
 from segue.care.coordinate import coordinate, relevant
+from segue.care.plans import ids_of_person
 from segue.model.instants import Moment, rfc3339
 from segue.pipeline.charts import Chart
 from segue.pipeline.compare import Resource, key_of, parse_key
@@ -64,6 +65,8 @@ def coordinate_person(recorder: Recorder, chart: Chart, *, stirred: bool = True)
         resources = [
             with_words(one, said) if one["resourceType"] == "CarePlan" else one for one in resources
         ]
+    if chart.person.replaced:
+        resources = [_succeeding(one, chart) for one in resources]
     keys = [key_of(resource) for resource in resources]
     plan = next((r for r in resources if _is_coordinating(r)), None)
     if plan is not None:
@@ -88,6 +91,15 @@ def coordinate_person(recorder: Recorder, chart: Chart, *, stirred: bool = True)
     recorder.revive(chart, keys)
     chart.touched = True
     return True
+
+
+def _succeeding(resource: Resource, chart: Chart) -> Resource:
+    """The coordinating plan, with those of the persons who were merged into this one."""
+    if not _is_coordinating(resource):
+        return resource
+    plans = [ids_of_person(identity)[0] for identity in chart.person.replaced]
+    held = [plan for plan in sorted(plans) if parse_key(plan) in chart.heads]
+    return {**resource, "replaces": [{"reference": plan} for plan in held]} if held else resource
 
 
 def _is_coordinating(resource: Resource) -> bool:
