@@ -13,6 +13,7 @@ from segue.model.identity import ResourceKey
 from segue.pipeline.kept_mappings import kept
 from segue.pipeline.lineage import Lineage, NotExplainedError, lineage
 from tests.stories.s11 import messages
+from tests.support.corpus import adt
 from tests.support.hub import ROOT, Bench, hub
 
 S11 = messages()
@@ -45,6 +46,28 @@ def test_a_patients_name_leads_to_pid_5(tmp_path: Path) -> None:
         bench.work(S11["A04"])
         (patient,) = [p for p in bench.resources("Patient") if p.get("active") is not False]
         assert told(bench, "Patient", patient["id"])["name"].origins[0].step.field == "PID-5"
+
+
+def test_a_doctor_and_a_place_lead_to_the_fields_that_name_them(tmp_path: Path) -> None:
+    with hub(tmp_path) as bench:
+        bench.work(adt("A01"))
+        bench.work(adt("A20", number=2))
+        asked = {
+            (kind, element): (field, event)
+            for kind, element, field, event in [
+                ("Practitioner", "name", "PV1-7", "A01"),
+                ("Practitioner", "identifier", "PV1-7", "A01"),
+                ("Location", "name", "PV1-3", "A01"),
+                ("Location", "operationalStatus", "NPU-2", "A20"),
+                ("Organization", "name", "PD1-3", "A01"),
+            ]
+        }
+        for (kind, element), (field, event) in asked.items():
+            found = [told(bench, kind, one["id"]) for one in bench.resources(kind)]
+            origins = [o for one in found if element in one for o in one[element].origins]
+            assert (field, event) in {(o.step.field, o.event) for o in origins}, (kind, element)
+            unsaid = [x for one in found for x in one.values() if not x.origins and not x.made]
+            assert unsaid == []
 
 
 def test_a_task_is_the_hubs(tmp_path: Path) -> None:
@@ -125,9 +148,9 @@ def test_what_is_not_stored_says_so(tmp_path: Path) -> None:
         bench.work(S11["A04"])
         with pytest.raises(NotExplainedError, match="not stored"):
             told(bench, "Encounter", "nobody")
-        (place, *_) = bench.resources("Location")
-        with pytest.raises(NotExplainedError, match="Provenance"):
-            told(bench, "Location", place["id"])
+        (written, *_) = bench.resources("Provenance")
+        with pytest.raises(NotExplainedError, match="written as they are"):
+            told(bench, "Provenance", written["id"])
 
 
 def test_the_command_prints_one_element(tmp_path: Path) -> None:

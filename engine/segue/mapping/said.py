@@ -27,6 +27,9 @@ scope; what the segment says, without defaults; and the resource as it stands if
 said anything of it before, None where it is added to another one or lacks something.
 """
 
+Before = tuple[dict[str, Any], int, dict[str, Fragment]]
+"""Details, count of labels, and directory before a rule."""
+
 _EMPTY = [""] * 256
 _BLANK = '^~&\\ "\t'
 
@@ -212,20 +215,21 @@ class Hearing:
             id_ = stable_id(kind, owner) if owner else ""
         return f"{kind}/{id_}"
 
-    def before(self) -> tuple[dict[str, Any], int]:
+    def before(self) -> Before:
         """What a rule finds beside elements."""
-        return dict(self.run.details), len(self.run.labels)
+        run = self.run
+        return dict(run.details), len(run.labels), dict(run.directory)
 
     def step(
         self,
         rule: Rule,
         raw: str,
         resource: str,
-        before: tuple[dict[str, Any], int],
+        before: Before,
         fresh: Elements,
     ) -> None:
-        """Write down what a rule made of a field."""
-        run, (details, labels) = self.run, before
+        """Write down what a rule made of a field, and of what it names by the way."""
+        run, (details, labels, directory) = self.run, before
         told = dict(fresh)
         told |= {f"details.{k}": v for k, v in run.details.items() if details.get(k) != v}
         if len(run.labels) > labels:
@@ -244,6 +248,13 @@ class Hearing:
         )
         assert self.trace is not None
         self.trace += [replace(step, element=name, value=value) for name, value in told.items()]
+        for id_, fragment in run.directory.items():
+            if directory.get(id_) is not fragment:
+                named = replace(step, resource=f"{fragment.type}/{id_}")
+                self.trace += [
+                    replace(named, element=name, value=value)
+                    for name, value in fragment.elements.items()
+                ]
 
 
 def unread(fields: list[str], numbers: Iterable[int]) -> list[tuple[int, str]]:

@@ -90,7 +90,7 @@ def lineage(hub: Hub, key: ResourceKey) -> list[Lineage]:
 
     Args:
         hub: the engine.
-        key: of a resource that is a person's.
+        key: of a resource that is a person's, or is in the directory.
 
     Raises:
         NotExplainedError: it is not stored, or no message has made it.
@@ -100,6 +100,8 @@ def lineage(hub: Hub, key: ResourceKey) -> list[Lineage]:
         if stored is None or stored.body is None:
             raise NotExplainedError(f"{key.reference}: it is not stored")
         head = reader.heads([key])[key]
+        if head.kind == "directory":
+            return _of_directory(hub, key, reader.causes(key), loads(stored.body))
         if head.owner is None or head.kind != "fold":
             raise NotExplainedError(
                 f"{key.reference}: its versions were written as they are: "
@@ -135,6 +137,36 @@ def lineage(hub: Hub, key: ResourceKey) -> list[Lineage]:
             found.made = "the fold, from who the person and what the visit is"
         told.append(found)
     return told
+
+
+def _of_directory(
+    hub: Hub, key: ResourceKey, causes: Iterable[int], resource: dict[str, Any]
+) -> list[Lineage]:
+    """Of what is nobody's (a doctor, a place): the last messages that changed it."""
+    entries = hub.journal.get_many(sorted(causes))
+    with hub.store.read() as reader:
+        rows = reader.facts_of_entries([entry.id for entry in entries])
+    mappings = {row.entry: unpack_person(row).mapping for row in rows}
+    for entry in entries:
+        mappings.setdefault(entry.id, hub.mapping_for(entry.envelope.site).digest)
+    sets = _sets(hub, {(mappings[entry.id], entry.envelope.site) for entry in entries})
+    origins: dict[str, list[Origin]] = {}
+    for entry in entries:
+        rules = sets[mappings[entry.id], entry.envelope.site]
+        found = _of(hub, entry, {key.reference}, mappings[entry.id], rules)
+        for element, origin in {str(one): one for one in found}.values():
+            origins.setdefault(element, []).append(origin)
+    made = ", ".join(f"{one.envelope.event} ({one.envelope.control_id})" for one in entries)
+    return [
+        Lineage(
+            element,
+            value,
+            origins.get(element, [])[::-1],
+            "" if element in origins else f"the engine, of who or what {made or 'it'} names",
+        )
+        for element, value in resource.items()
+        if element not in _ENGINE
+    ]
 
 
 def _names(chart: Chart, key: ResourceKey) -> set[str]:

@@ -241,6 +241,16 @@ class Reader:
         body = unpack_text(row[0]) if row else None
         return None if row is None or body is None else (body, (row[1] or 0, row[2] or ""))
 
+    def causes(self, key: ResourceKey, limit: int = 100) -> list[int]:
+        """Entries of messages that wrote the newest versions of a resource, oldest first."""
+        rows = self.session.rows(
+            "SELECT s.entry FROM resource r JOIN version v ON v.resource = r.pk "
+            f"JOIN step s ON s.id = ((v.id >> {ORDINAL_BITS}) << {ORDINAL_BITS}) + v.step "
+            "WHERE r.type = ? AND r.id = ? AND s.entry <> 0 ORDER BY v.version DESC LIMIT ?",
+            (*key, limit),
+        )
+        return sorted({int(row[0]) for row in rows})
+
     def clients_with(self, hashes: Collection[int], limit: int) -> list[ResourceKey]:
         """Resources that clients stored and whose index has one of these hashes."""
         if not hashes:
