@@ -1,5 +1,6 @@
 """What stops a start: tokens and certificates that a configuration names and cannot be used."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,19 @@ def test_files_that_can_be_read_let_it_start(certificates, tmp_path: Path) -> No
     file = tmp_path / "segue.yaml"
     file.write_text(CONFIG.format(cert=cert, key=key, ca=cert), encoding="utf-8")
     check_files(load(file, {}))
+
+
+def test_who_does_not_listen_needs_no_tokens_and_who_does_not_send_no_trust(
+    certificates, tmp_path: Path
+) -> None:
+    cert, key = certificates("server")
+    file = tmp_path / "segue.yaml"
+    file.write_text(CONFIG.format(cert=cert, key=key, ca="no.pem"), encoding="utf-8")
+    check_files(replace(load(file, {}), roles=("worker",)))
+    with pytest.raises(StartRefused, match=r"lab\.tls"):
+        check_files(replace(load(file, {}), roles=("worker", "sender")))
+    with pytest.raises(StartRefused, match="tokens"):
+        check_files(replace(load(file, {}), roles=("front",)))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The configuration: every fault is one line that says where, what, and what was meant."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -296,3 +297,10 @@ def test_a_key_can_be_traced_to_its_line(tmp_path: Path) -> None:
     assert settings.at("feeds.hospa-adt.listen").endswith("segue.yaml:29  feeds.hospa-adt.listen")
     assert settings.at("http.listen") == "SEGUE_HTTP_PORT  http.listen"
     assert settings.at("sites.hospa.nothing") == "sites.hospa.nothing"
+
+
+def test_the_roles_of_a_host_say_which_parts_must_live_there(tmp_path: Path) -> None:
+    settings = replace(load(None, {}), workers=2)
+    assert settings.parts == ("front", "worker-0", "worker-1", "sender")
+    assert replace(settings, roles=("front",)).parts == ("front",)
+    assert replace(settings, roles=("worker", "sender")).parts == ("worker-0", "worker-1", "sender")

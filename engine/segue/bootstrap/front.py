@@ -54,7 +54,7 @@ async def front(
     listening = False
     engine = Engine(
         directory=run_directory(settings),
-        expected=("front", *(f"worker-{n}" for n in range(settings.workers)), "sender"),
+        expected=settings.parts,
         backlog=partial(_backlog, found),
         registry=registry,
         clock=found.clock,

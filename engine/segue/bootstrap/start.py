@@ -57,7 +57,8 @@ def _ready(settings: Settings) -> Rules:
         directory.mkdir(parents=True, exist_ok=True)
         parts.outlive(directory, OUTLIVE_SECONDS)
         check_files(settings)
-        check_ports(settings)
+        if "front" in settings.roles:
+            check_ports(settings)
         rules = rules_of(settings)
         check_profiles(settings)
         _open_once(settings, _started_clock(settings))
@@ -108,15 +109,16 @@ def check_files(settings: Settings) -> None:
 
 
 def unusable_files(settings: Settings) -> Iterator[str]:
-    """A line for each file of tokens or certificates that cannot be used."""
+    """A line for each file of tokens or certificates that the roles here cannot use."""
+    listens, sends = "front" in settings.roles, "sender" in settings.roles
     tried: dict[str, Callable[[], object]] = {}
-    if settings.http.tokens is not None:
+    if listens and settings.http.tokens is not None:
         tried["http.tokens"] = partial(read_tokens, settings.http.tokens)
-    for feed in settings.feeds.values():
+    for feed in settings.feeds.values() if listens else ():
         if feed.tls is not None:
             tls = TlsConfig(*astuple(feed.tls))
             tried[f"feeds.{feed.name}.tls"] = partial(listener_context, tls)
-    for one in settings.destinations.values():
+    for one in settings.destinations.values() if sends else ():
         if one.tls is not None:
             tried[f"destinations.{one.name}.tls"] = partial(client_context, *astuple(one.tls))
     for key, attempt in tried.items():

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,14 +19,13 @@ import typer
 from segue.cli.output import UNREACHABLE, USAGE, Config, Failure
 from segue.settings.load import load
 from segue.settings.nodes import ConfigError
-from segue.settings.sections import Settings
+from segue.settings.sections import ROLES, Settings
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from segue.bootstrap.hub import Rules
 
-ROLES = ("front", "worker", "sender")
 DRAIN_SECONDS = 20.0
 RESTART_SECONDS = 1.0
 
@@ -61,11 +60,12 @@ def run(
     for role in chosen:
         if role not in ROLES:
             raise Failure(f"--roles {role}: expected some of {', '.join(ROLES)}", USAGE)
+    settings = replace(settings, roles=chosen)
     from segue.bootstrap.start import StartRefused, prepare
 
     try:
         with prepare(settings) as rules:
-            code = _supervise(settings, rules, chosen)
+            code = _supervise(settings, rules)
     except StartRefused as refused:
         raise Failure(str(refused), refused.code) from None
     sys.exit(code)
@@ -78,17 +78,10 @@ class _Child:
     started: float
 
 
-def _supervise(settings: Settings, rules: "Rules", roles: tuple[str, ...]) -> int:
+def _supervise(settings: Settings, rules: "Rules") -> int:
     from segue.bootstrap.part import start
 
     reading, writing = os.pipe()
-    names = [
-        name
-        for role in roles
-        for name in (
-            [f"worker-{n}" for n in range(settings.workers)] if role == "worker" else [role]
-        )
-    ]
 
     def spawn(name: str) -> _Child:
         return _Child(name, start(settings, rules, name, reading), time.monotonic())
@@ -101,7 +94,7 @@ def _supervise(settings: Settings, rules: "Rules", roles: tuple[str, ...]) -> in
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    children = [spawn(name) for name in names]
+    children = [spawn(name) for name in settings.parts]
     code = 0
     while not stopping:
         for index, child in enumerate(children):

@@ -15,6 +15,8 @@ ASKS = ("as-sent", "original", "accept", "application")
 """What an mllp destination may be asked to answer with (MSH-15, MSH-16)."""
 PROTOCOLS = ("PD-01", "PD-02", "PD-03", "PD-04", "PD-05")
 """The protocols that are in force unless `protocols` says otherwise."""
+ROLES = ("front", "worker", "sender")
+"""The parts of an engine: what listens, what processes, what delivers."""
 _LOOPBACK = ("127.", "localhost", "::1", "[::1]")
 
 
@@ -190,9 +192,18 @@ class Settings:
     feeds: Mapping[str, FeedSettings] = field(default_factory=dict)
     destinations: Mapping[str, DestinationSettings] = field(default_factory=dict)
     clock: str | None = None
+    roles: tuple[str, ...] = ROLES
     source: Path | None = None
     said: Mapping[str, str] = field(default_factory=dict)
     """Where each key is said, by its path: `http.listen` at `segue.yaml:8`."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The processes that the roles of this host make: `front`, `worker-0` …, `sender`."""
+        workers = tuple(f"worker-{n}" for n in range(self.workers))
+        return tuple(
+            name for role in self.roles for name in (workers if role == "worker" else (role,))
+        )
 
     def listeners(self) -> dict[str, Address]:
         """Where the engine listens, by the key that says so, HTTP first."""
