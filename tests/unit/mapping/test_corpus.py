@@ -1,5 +1,6 @@
 """Other people's messages: each one maps, and all that comes of it is valid FHIR."""
 
+import re
 from collections import Counter
 from functools import lru_cache
 
@@ -56,6 +57,31 @@ def test_all_that_comes_of_them_is_valid(corpus):
 def test_almost_all_that_real_messages_fill_is_mapped(corpus):
     messages = [(message, mapped) for _, message, mapped in corpus if message.type == "ADT"]
     assert share(coverage(core(), messages)) > 0.95
+
+
+def test_of_every_adt_message_what_is_filled_is_mapped_or_named(corpus):
+    least = {}
+    for number, (name, sent, _) in enumerate(corpus):
+        if sent.type != "ADT":
+            continue
+        site = SiteRules(name="x", authority=sent.get("MSH-4") or "default")
+        found = apply(core(), sent, Context(site, feed="test", received=0), trace=True)
+        if not found.facts and not found.directory:
+            continue
+        told = {part.split(".")[0] for step in found.trace for part in step.field.split(" | ")}
+        told |= {re.sub(r"\[\d+\]", "", path) for path in found.verbatim}
+        told |= {issue.where.split(".")[0] for issue in found.issues}
+        structural = core().plan(sent.type, sent.structure).structural
+        told |= {f"{name}-{n}" for name, numbers in structural.items() for n in numbers}
+        filled = {
+            f"{one.name}-{n}"
+            for one in sent.segments
+            for n, raw in enumerate(one.fields)
+            if n and raw.strip('^~&\\ "')
+        }
+        least[f"{name} {number}"] = len(filled & told) / len(filled), sorted(filled - told)
+    assert len(least) > 50
+    assert {name: lost for name, (part, lost) in least.items() if part < 0.95} == {}
 
 
 def test_coverage_counts_what_rules_read_and_what_is_kept():
