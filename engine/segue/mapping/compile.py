@@ -307,7 +307,7 @@ def compile_plan(
         for program in chosen:
             reads |= program.reads
             if program.type != "Encounter":
-                without |= program.reads
+                without |= program.readers.keys()
         readers = _readers(chosen, always | other)
         grouped.setdefault(placement.segment, []).append(
             Option(

@@ -102,6 +102,10 @@ def test_what_is_looked_at_and_not_used_is_kept(sent: str, kept: set[str]) -> No
     assert set(mapped(message("A01", PID, PV1, sent)).unmapped) == kept
 
 
+def test_the_place_of_a_message_about_no_visit_is_kept() -> None:
+    assert mapped(message("A31", PID, PV1)).unmapped == ["PV1-3", "PV1-19"]
+
+
 def test_what_an_appointment_cannot_hold_is_kept() -> None:
     sch = "SCH|P1|F1|3||||^FU||||^^30^20260716100000||||||||||||||BOOKED"
     parts = ["AIP|1||77^CUT^SAM|||20260716|||ten|min||MAYBE", "AIL|1||CLINIC^1"]
