@@ -37,10 +37,15 @@ def path(kind: Kind, person: int) -> str:
 
 
 class Client:
-    """One connection, kept alive: as little of a client as there can be."""
+    """One connection, kept alive: as little of a client as there can be.
+
+    Attributes:
+        ms: how long the last request took.
+    """
 
     def __init__(self, port: int) -> None:
         self.port = port
+        self.ms = 0.0
 
     async def open(self) -> None:
         """Connect."""
@@ -51,6 +56,7 @@ class Client:
         head = f"{method} /fhir{path} HTTP/1.1\r\nHost: localhost:{self.port}\r\n"
         if body:
             head += f"Content-Type: application/fhir+json\r\nContent-Length: {len(body)}\r\n"
+        begin = time.perf_counter()
         self.writer.write(head.encode() + b"\r\n" + body)
         lines = (await self.reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
         length = next(
@@ -58,7 +64,9 @@ class Client:
             for line in lines
             if line.lower().startswith(b"content-length:")
         )
-        return int(lines[0].split()[1]), await self.reader.readexactly(length)
+        answer = await self.reader.readexactly(length)
+        self.ms = (time.perf_counter() - begin) * 1000
+        return int(lines[0].split()[1]), answer
 
 
 def transaction(resources: list[dict[str, Any]]) -> bytes:
@@ -80,74 +88,65 @@ async def _sent(client: Client, resources: list[dict[str, Any]]) -> None:
 # --- what clients do ---------------------------------------------------------------------
 
 
-async def searches(asked: argparse.Namespace) -> dict[str, Any]:
-    """Search for random people; name of a kind of search to its latencies in ms."""
-    left_out = set(asked.without.split(","))
-    kinds = [one for one in combinations() if name(one) not in left_out]
+async def _repeated(
+    asked: argparse.Namespace, act: Callable[[Client, random.Random], Coroutine[Any, Any, str]]
+) -> dict[str, Any]:
+    """Let each client act again and again; what each act was called to its latencies in ms."""
     found: dict[str, list[float]] = {}
-    end = time.perf_counter() + asked.seconds
+    begin = time.perf_counter()
 
     async def work(seed: int) -> None:
         chance = random.Random(seed)
         client = Client(asked.port)
         await client.open()
-        while time.perf_counter() < end:
-            kind = chance.choice(kinds)
-            wanted = path(kind, chance.randrange(asked.people))
-            begin = time.perf_counter()
-            status, body = await client.ask("GET", "/" + wanted)
-            took = (time.perf_counter() - begin) * 1000
-            if status != 200 or b'"total":0' in body:
-                raise RuntimeError(f"{status} for {wanted}")
-            found.setdefault(name(kind), []).append(took)
+        while time.perf_counter() < begin + asked.seconds:
+            named = await act(client, chance)
+            found.setdefault(named, []).append(client.ms)
 
     await asyncio.gather(*(work(seed) for seed in range(asked.clients)))
-    return {"latencies": found, "seconds": asked.seconds}
+    return {"latencies": found, "seconds": time.perf_counter() - begin}
+
+
+async def searches(asked: argparse.Namespace) -> dict[str, Any]:
+    """Search for random people; each kind of search has its own latencies."""
+    left_out = set(asked.without.split(","))
+    kinds = [one for one in combinations() if name(one) not in left_out]
+
+    async def search(client: Client, chance: random.Random) -> str:
+        kind = chance.choice(kinds)
+        wanted = path(kind, chance.randrange(asked.people))
+        status, body = await client.ask("GET", "/" + wanted)
+        if status != 200 or b'"total":0' in body:
+            raise RuntimeError(f"{status} for {wanted}")
+        return name(kind)
+
+    return await _repeated(asked, search)
 
 
 async def reads(asked: argparse.Namespace) -> dict[str, Any]:
     """Read Patients."""
-    found: list[float] = []
-    end = time.perf_counter() + asked.seconds
 
-    async def work(seed: int) -> None:
-        chance = random.Random(seed)
-        client = Client(asked.port)
-        await client.open()
-        while time.perf_counter() < end:
-            begin = time.perf_counter()
-            status, _ = await client.ask("GET", f"/Patient/pat{chance.randrange(asked.people)}")
-            assert status == 200
-            found.append((time.perf_counter() - begin) * 1000)
+    async def read(client: Client, chance: random.Random) -> str:
+        status, _ = await client.ask("GET", f"/Patient/pat{chance.randrange(asked.people)}")
+        assert status == 200
+        return "read"
 
-    await asyncio.gather(*(work(seed) for seed in range(asked.clients)))
-    return {"latencies": {"read": found}, "seconds": asked.seconds}
+    return await _repeated(asked, read)
 
 
 async def imports(asked: argparse.Namespace) -> dict[str, Any]:
     """Send charts of new people as transactions; resources are counted."""
     stored = 0
-    begin = time.perf_counter()
-    following = iter(range(10_000_000, 20_000_000))
-    found: list[float] = []
+    following = (chart(n, PLACES, VALUES) for n in range(10_000_000, 20_000_000))
 
-    async def work() -> None:
+    async def send(client: Client, _: random.Random) -> str:
         nonlocal stored
-        client = Client(asked.port)
-        await client.open()
-        while time.perf_counter() < begin + asked.seconds:
-            resources = chart(next(following), PLACES, VALUES)
-            sent = time.perf_counter()
-            await _sent(client, resources)
-            found.append((time.perf_counter() - sent) * 1000)
-            stored += len(resources)
+        resources = next(following)
+        await _sent(client, resources)
+        stored += len(resources)
+        return "transaction"
 
-    await asyncio.gather(*(work() for _ in range(asked.clients)))
-    return {
-        "latencies": {"transaction": found},
-        "seconds": time.perf_counter() - begin,
-        "stored": stored,
-    }
+    return await _repeated(asked, send) | {"stored": stored}
 
 
 async def fill(asked: argparse.Namespace) -> dict[str, Any]:
