@@ -7,6 +7,8 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
+from typing import TypeVar
 
 import pytest
 
@@ -332,9 +334,12 @@ def test_a_change_that_is_no_event_is_done_without_a_request():
 # --- FHIR alone --------------------------------------------------------------------------
 
 
-def fhir(story: Callable[[FhirHarness], Awaitable[None]]) -> None:
+Kit = TypeVar("Kit", FhirHarness, MllpHarness)
+
+
+def at_a_peer(kind: type[Kit], story: Callable[[Kit], Awaitable[None]]) -> None:
     async def whole() -> None:
-        harness = FhirHarness()
+        harness = kind()
         await harness.open()
         try:
             await story(harness)
@@ -342,6 +347,9 @@ def fhir(story: Callable[[FhirHarness], Awaitable[None]]) -> None:
             await harness.close()
 
     asyncio.run(whole())
+
+
+fhir = partial(at_a_peer, FhirHarness)
 
 
 PATIENT = stable_id("Patient", "HOSPA|100")
@@ -529,16 +537,7 @@ def test_the_request_names_the_outbox_ids_and_carries_the_configured_headers():
 # --- MLLP alone --------------------------------------------------------------------------
 
 
-def mllp(story: Callable[[MllpHarness], Awaitable[None]]) -> None:
-    async def whole() -> None:
-        harness = MllpHarness()
-        await harness.open()
-        try:
-            await story(harness)
-        finally:
-            await harness.close()
-
-    asyncio.run(whole())
+mllp = partial(at_a_peer, MllpHarness)
 
 
 def test_a_refused_message_stops_its_own_lane_alone():

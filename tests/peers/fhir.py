@@ -10,9 +10,7 @@ As a process: `python -m tests.peers.fhir --port 9101`; `GET /-/stats`,
 """
 
 import argparse
-import asyncio
 import json
-import signal
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -21,7 +19,7 @@ from urllib.parse import parse_qs, unquote
 import orjson
 
 from tests.peers.faults import Fault, Faults
-from tests.peers.web import Request, Response, WebServer, json_response, run
+from tests.peers.web import Request, Response, WebServer, json_response, run, told_to_stop
 
 Resource = dict[str, Any]
 
@@ -461,10 +459,7 @@ async def _main(arguments: argparse.Namespace) -> None:
         token=arguments.token,
     ).start()
     print(json.dumps({"port": peer.port, "url": peer.url}), flush=True)
-    done = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, done.set)
-    await done.wait()
+    await told_to_stop()
     await peer.stop()
 
 

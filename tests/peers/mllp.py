@@ -7,13 +7,12 @@ port answers `GET /-/stats`, `GET /-/received`, `POST /-/faults`, `POST /-/clear
 import argparse
 import asyncio
 import json
-import signal
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tests.peers.faults import Fault, Faults
-from tests.peers.web import Request, Response, WebServer, json_response, run
+from tests.peers.web import Request, Response, WebServer, json_response, run, shut, told_to_stop
 
 END = b"\x1c\r"
 
@@ -91,11 +90,7 @@ class MllpSink:
 
     async def stop(self) -> None:
         if self.server:
-            self.server.close()
-            for connection in list(self.connections):
-                if connection.transport:
-                    connection.transport.abort()
-            await self.server.wait_closed()
+            await shut(self.server, self.connections)
             self.server = None
 
     def take(self, body: bytes, connection: _Connection) -> bytes:
@@ -185,10 +180,7 @@ async def _main(arguments: argparse.Namespace) -> None:
     sink = await MllpSink(arguments.host, arguments.port, keep=not arguments.count_only).start()
     control = await WebServer(sink.control, arguments.host, arguments.control).start()
     print(json.dumps({"port": sink.port, "control": control.port}), flush=True)
-    done = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, done.set)
-    await done.wait()
+    await told_to_stop()
     await sink.stop()
     await control.stop()
 

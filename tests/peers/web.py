@@ -2,9 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+import signal
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import httptools
 
@@ -149,12 +150,29 @@ class WebServer:
 
     async def stop(self) -> None:
         if self.server:
-            self.server.close()
-            for connection in list(self.connections):
-                if connection.transport:
-                    connection.transport.abort()
-            await self.server.wait_closed()
+            await shut(self.server, self.connections)
             self.server = None
+
+
+class _Connected(Protocol):
+    transport: asyncio.Transport | None
+
+
+async def shut(server: asyncio.Server, connections: Iterable[_Connected]) -> None:
+    """Listen no more, and cut off who is connected."""
+    server.close()
+    for connection in list(connections):
+        if connection.transport:
+            connection.transport.abort()
+    await server.wait_closed()
+
+
+async def told_to_stop() -> None:
+    """Wait until the process is asked to end."""
+    done = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, done.set)
+    await done.wait()
 
 
 def run(main: Callable[[], Awaitable[None]]) -> None:
