@@ -4,7 +4,17 @@ from typing import Annotated, Any
 
 import typer
 
-from segue.cli.output import USAGE, WRONG, Config, Failure, Json, print_json, print_table, progress
+from segue.cli.output import (
+    USAGE,
+    WRONG,
+    Config,
+    Failure,
+    Json,
+    print_facts,
+    print_json,
+    print_table,
+    progress,
+)
 from segue.cli.reach import instant, reached
 from segue.model.instants import rfc3339
 from segue.store.records import EntryFilter, ListedMessage, ShownMessage
@@ -66,8 +76,8 @@ def show(
     if json:
         print_json(shown)
         return
-    for key, heading in COLUMNS.items():
-        typer.echo(f"{heading:12} {shown[key]}")
+    listed = item(found.listed)
+    print_facts({heading: listed[key] for key, heading in COLUMNS.items()})
     typer.echo("")
     typer.echo(shown["text"].replace("\r", "\n"))
     for issue in shown["issues"]:

@@ -4,7 +4,16 @@ from typing import Annotated, Any
 
 import typer
 
-from segue.cli.output import USAGE, WRONG, Config, Failure, Json, print_json, print_table
+from segue.cli.output import (
+    USAGE,
+    WRONG,
+    Config,
+    Failure,
+    Json,
+    print_facts,
+    print_json,
+    print_table,
+)
 from segue.cli.reach import instant, reached
 from segue.cli.run import read_settings
 from segue.model.hints import did_you_mean
@@ -72,8 +81,10 @@ def show(
     if json:
         print_json(shown)
         return
-    for key, value in shown.items():
-        typer.echo(f"{key:12} {value}")
+    for name in ("receipt", "error"):
+        said = (shown[name] or {}).values()
+        shown[name] = " ".join(str(one) for one in said if one is not None)
+    print_facts(shown)
 
 
 @app.command("retry")
@@ -152,6 +163,9 @@ def paused(config: Config = None, json: Json = False) -> None:
     ]
     if json:
         print_json({"items": items, "total": len(items)})
+        return
+    if not items:
+        typer.echo("no destination is paused")
         return
     print_table({"destination": "destination", "since": "since", "because": "because"}, items)
 

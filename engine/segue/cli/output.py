@@ -56,6 +56,12 @@ def print_table(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -
     console.print(table)
 
 
+def print_facts(facts: Mapping[str, Any]) -> None:
+    """Print what is known of one thing, a line each; `–` is nothing."""
+    for name, value in facts.items():
+        sys.stdout.write(f"{name:12} {'–' if value in (None, '') else value}\n")
+
+
 @contextmanager
 def progress(
     what: str, *, quiet: bool

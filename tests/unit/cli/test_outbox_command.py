@@ -57,7 +57,9 @@ def test_what_is_named_is_dropped_and_can_be_tried_again(config: str) -> None:
     first = json.loads(ask(config, "list", "--json"))["items"][-1]["id"]
     assert ask(config, "drop", first, "--because", "by hand") == "1 dropped\n"
     assert states(config) == ["waiting", "waiting", "dropped"]
-    assert "dropped" in ask(config, "show", first)
+    shown = ask(config, "show", first)
+    assert "state        dropped\n" in shown
+    assert "receipt      –\n" in shown
     assert json.loads(ask(config, "show", first, "--json"))["because"] == "by hand"
     assert ask(config, "retry", "--state", "dropped", "--because", "after all") == "1 retried\n"
     assert states(config) == ["waiting", "waiting", "delayed"]
@@ -77,6 +79,7 @@ def test_a_destination_is_paused_with_a_reason_and_resumed(config: str) -> None:
     (item,) = json.loads(ask(config, "paused", "--json"))["items"]
     assert (item["destination"], item["because"]) == ("lab", "they move house")
     ask(config, "resume", "lab")
+    assert ask(config, "paused") == "no destination is paused\n"
     assert json.loads(ask(config, "paused", "--json"))["total"] == 0
     with pytest.raises(Failure, match="not paused"):
         ask(config, "resume", "lab")
