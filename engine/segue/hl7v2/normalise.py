@@ -323,12 +323,35 @@ def _line_ends(text: str, issues: list[Issue]) -> str:
     if "\r" not in text:
         issues.append(warning("line-ends-lf"))
         return text.replace("\n", "\r")
-    feeds, pairs = text.count("\n"), text.count("\r\n")
-    if feeds == pairs == text.count("\r"):
+    feeds, returns, pairs = text.count("\n"), text.count("\r"), text.count("\r\n")
+    if feeds == pairs == returns:
         issues.append(warning("line-ends-crlf"))
-    else:
-        issues.append(warning("line-ends-mixed"))
-    return text.replace("\r\n", "\r").replace("\n", "\r")
+        return text.replace("\r\n", "\r")
+    issues.append(warning("line-ends-mixed"))
+    text = text.replace("\r\n", "\r")
+    # No text stands in MSH, so that what ends it ends segments here.
+    returned = 0 <= text.find("\r") < (text.find("\n") if "\n" in text else len(text))
+    usual, rare = ("\r", "\n") if returned else ("\n", "\r")
+    found: list[str] = []
+    for piece in text.split(rare):
+        # The other one is a line end within a text, if no segment follows it.
+        if not found or _begins(piece, text[3]):
+            found += [usual, piece] if found else [piece]
+            continue
+        if not any(issue.code == "continuation-line" for issue in issues):
+            where = f"line {''.join(found).count(usual) + 1}"
+            issues.append(warning("continuation-line", where))
+        found += ["\n" if usual == "\r" else "\v", piece]
+    text = "".join(found)
+    return text if usual == "\r" else text.replace("\n", "\r").replace("\v", "\n")
+
+
+def _begins(line: str, mark: str) -> bool:
+    """Whether a line is a segment beyond doubt, a blank one, or of a batch."""
+    bare = line.lstrip()
+    name = bare[:3].upper()
+    known = name in _KNOWN or name in _BATCH or name == "MSH" or name[:1] == "Z"
+    return not bare or line[:1] in "\r\n" or (known and bare[3:4] in (mark, ""))
 
 
 def _repair(lines: list[str], mark: str, issues: list[Issue]) -> list[str]:
@@ -373,7 +396,8 @@ def _repair(lines: list[str], mark: str, issues: list[Issue]) -> list[str]:
         kept.append(line)
     if tail:
         kept[-1] = "\n".join([kept[-1], *tail])
-    issues += [warning(code, where) for code, where in found.items()]
+    said = {issue.code for issue in issues}
+    issues += [warning(code, where) for code, where in found.items() if code not in said]
     return kept
 
 

@@ -230,3 +230,17 @@ def test_numbers_of_any_length_do_no_harm():
 def test_every_code_in_use_is_explained():
     assert all(text.endswith(".") for text in WARNINGS.values())
     assert set(WARNINGS) >= module._HARMLESS | module._FATAL
+
+
+@pytest.mark.parametrize(("usual", "rare"), [("\r", "\n"), ("\n", "\r"), ("\r\n", "\n")])
+def test_a_line_end_of_the_other_kind_ends_a_segment_only_where_one_follows(
+    usual: str, rare: str
+) -> None:
+    text = f"first{rare}BMI|23{rare}{rare}last"
+    lines = ["MSH|^~\\&|A", "EVN|A08", f"OBX|1|TX|||{text}", "NTE|1"]
+    found = normalise(usual.join(lines).encode() + usual.encode())
+    assert [line[:3] for line in found.lines] == ["MSH", "EVN", "OBX", "NTE"]
+    assert found.lines[2] == "OBX|1|TX|||first\nBMI|23\n\nlast"
+    assert [issue.code for issue in found.issues] == ["line-ends-mixed", "continuation-line"]
+    ended = normalise(usual.join(lines).replace(f"{usual}NTE", f"{rare}NTE").encode())
+    assert [line[:3] for line in ended.lines] == ["MSH", "EVN", "OBX", "NTE"]
