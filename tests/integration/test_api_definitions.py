@@ -90,3 +90,15 @@ def test_what_a_client_stored_first_stays(where: Path | str, tmp_path: Path) -> 
         register_definitions(api.bench.hub)
         assert api.get("ActivityDefinition/engage")["status"] == "draft"
         assert api.get("ActivityDefinition/find-pcp")["status"] == "active"
+
+
+def test_a_protocol_is_shown_as_a_draft_until_it_is_put_in_force(
+    where: Path | str, tmp_path: Path
+) -> None:
+    with running(where, tmp_path) as api:
+        hub = api.bench.hub
+        shown = []
+        for names in (["PD-01"], ["PD-00"], ["PD-01"]):
+            register_definitions(replace(hub, protocols=hub.protocols.in_force(names)))
+            shown.append(api.get("PlanDefinition/pd-00-core-coordination")["status"])
+        assert shown == ["draft", "active", "draft"]

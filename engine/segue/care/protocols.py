@@ -42,6 +42,7 @@ RULES: Final = frozenset(
     }
 )
 
+ACTIVE: Final = "active"
 DRAFT: Final = "draft"
 _REMEMBERED: Final = 4096
 
@@ -158,9 +159,10 @@ class Protocols:
         return Protocols(chosen, self.clocks, self.definitions, activities=self.activities)
 
     def in_force(self, names: Collection[str]) -> "Protocols":
-        """Those of these names are asked; the others stay known, as drafts."""
+        """Those of these names are active and asked; the others stay known, as drafts."""
         shown = [
-            one if name_of(one) in names else {**one, "status": DRAFT} for one in self.definitions
+            {**one, "status": ACTIVE if name_of(one) in names else DRAFT}
+            for one in self.definitions
         ]
         actions = list(self.actions.values())
         made = Protocols(actions, self.clocks, shown, self.issues, self.activities)
