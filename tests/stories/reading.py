@@ -67,6 +67,12 @@ def lace(cast: Cast, encounter: Resource) -> Resource:
     return found
 
 
+def components(cast: Cast, assessment: Resource) -> list[int]:
+    """The points of L, A, C and E, where each of them is known."""
+    observation = cast.read(assessment["basis"][0]["reference"])
+    return [int(part["valueRange"]["low"]["value"]) for part in observation["component"]]
+
+
 def score(cast: Cast, assessment: Resource) -> tuple[int, int]:
     """Low and high end of the score that a RiskAssessment rests on."""
     observation = cast.read(assessment["basis"][0]["reference"])

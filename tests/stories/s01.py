@@ -12,6 +12,7 @@ from tests.stories.messages import adt
 from tests.stories.reading import (
     anchored,
     code_of,
+    components,
     coordinating,
     due_of,
     inputs,
@@ -173,6 +174,7 @@ def admission(cast: Cast, tell: Tell) -> None:
     assert risk["status"] == "preliminary"
     assert score(cast, risk) == (8, 15)
     assert "qualitativeRisk" not in risk["prediction"][0]
+    assert "open: L (length of stay)" in risk["note"][0]["text"]
     tell("A06", "Inpatient. Stay, plan and episode plan active. LACE [8,15], undetermined.")
     tell("", f"{summary([notify])[0]}: PCPB filed the notice at 13:42:50.")
 
@@ -229,6 +231,7 @@ def discharge(cast: Cast, tell: Tell) -> None:
     assert disposition == "home"
     risk = lace(cast, stay)
     assert (risk["status"], score(cast, risk)) == ("final", (12, 12))
+    assert components(cast, risk)[0] == 4, "five days"
     new = [t for t in tasks_of(cast) if t["id"] not in known]
     assert summary(new) == DISCHARGE
     assert len(new) == 11
@@ -413,6 +416,7 @@ def readmission(cast: Cast, tell: Tell) -> None:
     assert after["id"] == before["id"]
     stay = visit(cast, "B5501")
     assert len(cast.find("EpisodeOfCare")) == 2
+    assert len([p for p in cast.find("CarePlan") if p.get("partOf")]) == 2
     held = [t for t in tasks_of(cast, code="surveillance") if t["status"] == "on-hold"]
     assert [due_of(t) for t in held] == ["2026-07-24", "2026-07-31", "2026-08-09"]
     assert {t["statusReason"]["coding"][0]["code"] for t in held} == {"admitted"}
@@ -435,6 +439,7 @@ def second_discharge(cast: Cast, tell: Tell) -> None:
     stay = visit(cast, "B5501")
     risk = lace(cast, stay)
     assert score(cast, risk) == (13, 13)
+    assert components(cast, risk) == [4, 3, 3, 3], "the visit of 07-05 began in the ED"
     everything = tasks_of(cast)
     new = [t for t in anchored(everything, stay) if code_of(t) != "notify-admit"]
     assert summary(new) == [
@@ -450,6 +455,7 @@ def second_discharge(cast: Cast, tell: Tell) -> None:
         "tcm-records 2026-07-27 requested",
         "visit 2026-07-30 requested",
     ]
+    assert {t["identifier"][1]["value"].rpartition("|")[2] for t in new} == {"1"}, "generation"
     cancelled = [t for t in everything if t["status"] == "cancelled"]
     assert [due_of(t) for t in cancelled] == ["2026-07-24", "2026-07-31", "2026-08-09"]
     assert {t["statusReason"]["coding"][0]["code"] for t in cancelled} == {"readmitted"}
