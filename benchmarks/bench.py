@@ -214,7 +214,8 @@ def feed(bench: Bench, count: int, connections: int, rate: float = 0.0) -> dict[
         backlog = max(backlog, state["inbox"]["waiting"])
         if ended and not stored and state["inbox"]["waiting"] == 0:
             stored = time.time()
-        if stored and state["outbox"]["waiting"] == 0:
+        # A delivery behind a merge is delayed until what came before it has gone.
+        if stored and not any(state["outbox"][name] for name in ("waiting", "delayed", "blocked")):
             break
         time.sleep(0.25)
     delivered = time.time()
