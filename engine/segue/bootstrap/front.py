@@ -69,19 +69,7 @@ async def front(
         {feed: partial(intake.handle_er7, feed=feed) for feed in over_http},
         tokens,
     )
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=settings.http.listen.host,
-            port=settings.http.listen.port,
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=5,
-            server_header=False,
-        )
-    )
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    server = _server(settings, app)
     for source in sources:
         await source.start()
     gc.collect()
@@ -111,6 +99,24 @@ async def front(
     if checkpoints is not None:
         await asyncio.to_thread(checkpoints.stop)
     return 0
+
+
+def _server(settings: Settings, app: Any) -> uvicorn.Server:
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.http.listen.host,
+            port=settings.http.listen.port,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=5,
+            server_header=False,
+        )
+    )
+    # Signals are the parent's.
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    return server
 
 
 def _tokens(settings: Settings) -> Tokens:
