@@ -1,7 +1,8 @@
 """CPU µs per message of processing: parse, map, fold, care, validate, rows, SQL.
 
 An ADT mix goes through `segue.pipeline.process` into an SQLite store, in one process
-and without servers: `python -m benchmarks.process [messages]`.
+and without servers: `python -m benchmarks.process [messages]`. With `--out-of-order 0.05
+--cancels 0.02 --merges 0.005` it is as untidy as real feeds are.
 """
 
 import argparse
@@ -42,9 +43,15 @@ def reference_us() -> float:
     return (time.thread_time() - begin) / 20 * 1e6
 
 
-def run(messages: int, warm_up: int, patients: int, batch: int, *, profile: bool) -> None:
-    """Process a mix and print µs per stage."""
-    mix = Mix(seed=7, patients=patients, concurrent=min(2_000, patients // 5))
+def run(
+    messages: int, warm_up: int, patients: int, batch: int, *, profile: bool, **untidy: float
+) -> None:
+    """Process a mix and print µs per stage.
+
+    Args:
+        untidy: shares of the mix: `out_of_order`, `cancels`, `merges`.
+    """
+    mix = Mix(seed=7, patients=patients, concurrent=min(2_000, patients // 5), **untidy)
     with tempfile.TemporaryDirectory() as folder:
         bench = make_hub(Path(folder), TestClock.at("2026-03-01T08:00:00+00:00"), ROUTES)
         hub = bench.hub
@@ -142,8 +149,10 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=5_000)
     parser.add_argument("--batch", type=int, default=100)
     parser.add_argument("--profile", action="store_true")
-    given = parser.parse_args()
-    run(given.messages, given.warm_up, given.patients, given.batch, profile=given.profile)
+    parser.add_argument("--out-of-order", type=float, default=0.0)
+    parser.add_argument("--cancels", type=float, default=0.0)
+    parser.add_argument("--merges", type=float, default=0.0)
+    run(**vars(parser.parse_args()))
 
 
 if __name__ == "__main__":
