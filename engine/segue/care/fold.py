@@ -106,8 +106,6 @@ def extend_visit(state: VisitState, fact: Fact) -> VisitState | None:
         or state.status not in ("in-progress", "onleave", "finished")
         or (occurred.us, fact.sent.us) <= state.newest
         or (recorded.us, fact.sent.us) <= state.told
-        # What fell is still repeated by what occurred before that was recorded.
-        or (state.struck and occurred.us < state.told[0])
         or fact.visit is None
         or state.loose
         or fact.visit != state.key
