@@ -1,11 +1,12 @@
 """What stops a start: tokens and certificates that a configuration names and cannot be used."""
 
+import socket
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from segue.bootstrap.start import StartRefused, check_files
+from segue.bootstrap.start import StartRefused, check_files, check_ports
 from segue.settings.load import load
 
 CONFIG = """\
@@ -75,3 +76,23 @@ def test_each_file_that_cannot_be_used_is_one_line(certificates, tmp_path, files
     (line,) = refused(tmp_path, **{"cert": cert, "key": key, "ca": cert, **files})
     assert line.startswith(says)
     assert len(line) > len(says)
+
+
+@pytest.mark.parametrize(
+    ("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+)
+def test_a_port_in_use_stops_the_start_by_either_protocol(tmp_path: Path, family, host) -> None:
+    with socket.socket(family) as other:
+        try:
+            other.bind((host, 0))
+        except OSError:
+            pytest.skip(f"this machine has no {host}")
+        port = other.getsockname()[1]
+        file = tmp_path / "segue.yaml"
+        shown = f"[{host}]" if ":" in host else host
+        file.write_text(f'version: 1\nhttp: {{listen: "{shown}:{port}"}}\n', encoding="utf-8")
+        settings = replace(load(file, {}), feeds={})
+        other.listen()
+        with pytest.raises(StartRefused, match=rf"segue.yaml:2  http.listen: .*{port} cannot be"):
+            check_ports(settings)
+    check_ports(settings)

@@ -142,12 +142,15 @@ def check_ports(settings: Settings) -> None:
         StartRefused: names the setting and the address.
     """
     for key, address in settings.listeners().items():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address.host, address.port))
-            except OSError as error:
-                raise StartRefused(
-                    f"{settings.at(key)}: {address} cannot be listened on: {error.strerror}. "
-                    "Stop what listens there, or choose another port."
-                ) from None
+        try:
+            family, kind, *_, place = socket.getaddrinfo(
+                address.host, address.port, type=socket.SOCK_STREAM
+            )[0]
+            with socket.socket(family, kind) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(place)
+        except OSError as error:
+            raise StartRefused(
+                f"{settings.at(key)}: {address} cannot be listened on: {error.strerror}. "
+                "Stop what listens there, or choose another port."
+            ) from None

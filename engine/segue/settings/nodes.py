@@ -215,7 +215,7 @@ class Nodes:
         if not host or not is_port(port):
             self.problem(node, path, "expected host:port, such as 127.0.0.1:2575")
             return Address("127.0.0.1", 0)
-        return Address(host, int(port))
+        return Address(host.removeprefix("[").removesuffix("]"), int(port))
 
     def place(self, node: Any, path: str) -> Path:
         """A path, relative to the file's folder."""

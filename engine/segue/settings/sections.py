@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -17,23 +18,32 @@ PROTOCOLS = ("PD-01", "PD-02", "PD-03", "PD-04", "PD-05")
 """The protocols that are in force unless `protocols` says otherwise."""
 ROLES = ("front", "worker", "sender")
 """The parts of an engine: what listens, what processes, what delivers."""
-_LOOPBACK = ("127.", "localhost", "::1", "[::1]")
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen or to connect."""
+    """Where to listen or to connect; of IPv6 without the brackets."""
 
     host: str
     port: int
 
     @property
     def loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        return self.host.startswith(_LOOPBACK)
+        """Whether only this machine can reach it.
+
+        >>> Address("127.0.0.2", 80).loopback, Address("::1", 80).loopback
+        (True, True)
+        >>> Address("localhost.example.org", 80).loopback, Address("::1234", 80).loopback
+        (False, False)
+        """
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
