@@ -3,6 +3,8 @@
 import itertools
 from pathlib import Path
 
+import pytest
+
 from segue.pipeline.deliver import ReceiptNote
 from segue.pipeline.receipts import record_receipts
 from segue.pipeline.routes import Route
@@ -51,6 +53,31 @@ def test_a_booking_by_the_practice_is_seen_and_a_missed_visit_stays_open(tmp_pat
         visit = task(bench, "visit")
         assert visit["businessStatus"]["coding"][0]["code"] == "5.1.2"
         assert visit["status"] not in ("completed", "failed")
+
+
+@pytest.mark.parametrize(
+    ("events", "status", "why"),
+    [
+        ("S12 S15", "cancelled", "Ill"), ("S12 S16", "cancelled", "Ill"),
+        ("S12 S15 S13", "booked", None), ("S15 S14", "booked", None),
+        ("S12 S17", "entered-in-error", None), ("S17", "entered-in-error", None),
+        ("S16 S26", "noshow", "Ill"), ("S26 S13", "booked", None),
+    ],
+)  # fmt: skip
+def test_only_what_is_cancelled_or_missed_has_a_reason_for_that(
+    events: str, status: str, why: str | None, tmp_path: Path
+) -> None:
+    with hub(tmp_path) as bench:
+        for day, event in enumerate(events.split(), 6):
+            bench.process(
+                rf"MSH|^~\&|SCH|HOSPA|HUB|HIE|202607{day:02}100000||SIU^{event}|{event}{day}|P|2.3.1"
+                "\rSCH||F1||||^Ill|^CHECKUP||30|min|^^30^20260716100000"
+                "\rPID|1||100^^^HOSPA^MR||DOE^JANE\rRGS|1\rAIS|1|A|99213^Visit^C4\r"
+            )
+        assert bench.exceptions() == {}
+        (found,) = bench.resources("Appointment")
+        assert found["status"] == status
+        assert found.get("cancelationReason", {}).get("text") == why
 
 
 def scheduling(bench: Bench) -> list[str]:
