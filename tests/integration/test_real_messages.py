@@ -295,6 +295,28 @@ def _(bench: Bench) -> None:
     assert '""' not in json.dumps(bench.resources())
 
 
+@row(8, "what is deleted and listed again stands again")
+def _(bench: Bench) -> None:
+    listed = {
+        "Condition": ("DG1|1||I50.2^HF^I10", "DG1|1||I50.2^HF^I10" + "|" * 18 + "D"),
+        "AllergyIntolerance": ("IAM|1|DA|P^PEN^L|||A", "IAM|1|DA|P^PEN^L|||D"),
+    }
+    for hour, deleted in enumerate((False, True, False, True), 10):
+        segments = [said[deleted] for said in listed.values()]
+        evn = f"20260705{hour}0000-0400"
+        assert state(bench, adt("A08", *segments, evn=evn, control_id=str(hour))) == (
+            "processed",
+            [],
+        )
+        for kind in listed:
+            (found,) = [
+                one for one in bench.resources(kind) if one["code"].get("text") in ("HF", "PEN")
+            ]
+            wrong = found.get("verificationStatus", {}).get("coding", [{}])[0].get("code")
+            assert (wrong == "entered-in-error") is deleted, (kind, hour)
+            assert ("clinicalStatus" in found) is not deleted
+
+
 @row(9, "partial dates, zones and garbage")
 def _(bench: Bench) -> None:
     for sent, offset, text, code in (

@@ -47,7 +47,27 @@ def expand(kind: str, logical_id: str, elements: Mapping[str, Any]) -> Resource:
     if labelled is not None:
         for base, paths in labelled.items():
             _collect(resource, base, paths, elements)
+    if "clinicalStatus" in resource and stands_again(resource):
+        del resource["verificationStatus"]
     return resource
+
+
+def stands_again(elements: Mapping[str, Any]) -> bool:
+    """Whether what was deleted (entered in error) was listed again later.
+
+    A deletion takes the clinical status away, so that one that is there was said later:
+    the deletion holds no more. R4 (con-5, ait-2) allows either, and not both.
+
+    >>> wrong = {"coding": [{"code": "entered-in-error"}]}
+    >>> stands_again({"verificationStatus": wrong, "clinicalStatus": {"text": "active"}})
+    True
+    >>> stands_again({"verificationStatus": wrong})
+    False
+    """
+    verification = elements.get("verificationStatus")
+    if not isinstance(verification, dict) or not elements.get("clinicalStatus"):
+        return False
+    return any(one.get("code") == "entered-in-error" for one in verification.get("coding", ()))
 
 
 def _collect(resource: Resource, base: str, paths: list[str], elements: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from segue.care.dates import moment_of
 from segue.care.dispositions import STATUS_OF
-from segue.care.elements import expand
+from segue.care.elements import expand, stands_again
 from segue.care.fold import only_named
 from segue.care.person import death, open_sources, practice
 from segue.care.registers import held, resolve
@@ -295,7 +295,8 @@ def _diagnoses(state: VisitState) -> list[tuple[str, tuple[str, str, str]]]:
             continue
         # Only what is given in parts must be put together first.
         condition = elements if _is_flat(elements) else expand("Condition", "", elements)
-        if _first_code(condition.get("verificationStatus")) == "entered-in-error":
+        wrong = _first_code(condition.get("verificationStatus")) == "entered-in-error"
+        if wrong and not stands_again(condition):
             continue
         found.append((order.get(name, len(state.others)), name, _code(condition.get("code"))))
     found.sort()
