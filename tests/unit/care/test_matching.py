@@ -126,6 +126,17 @@ def test_father_and_son_of_one_name_and_house_are_two() -> None:
     assert match(known("urn:a"), known("urn:b", birthDate="1988-01-02")).grade != "certain"
 
 
+def test_senior_and_junior_under_one_birth_date_are_a_question() -> None:
+    elder, younger, same = (
+        [{"family": "Okafor", "given": ["Ngozi", "A"], "suffix": [suffix]}]
+        for suffix in ("Sr.", "JR", "II")
+    )
+    found = match(known("urn:a", name=elder), known("urn:b", name=younger))
+    assert (found.rule, found.against) == (None, ("generation-differs",))
+    assert match(known("urn:a", name=younger), known("urn:b", name=same)).grade == "certain"
+    assert match(known("urn:a"), known("urn:b", name=younger)).grade == "certain"
+
+
 def test_a_nickname_and_a_typing_error_are_a_question() -> None:
     other = known(
         "urn:b", name=[{"family": "Smyth", "given": ["Bob"]}], birthDate="1961-04-18", gender="male"

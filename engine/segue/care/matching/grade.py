@@ -30,6 +30,7 @@ CHECKS: Final = frozenset(
         "multiple-birth",
         "newborn",
         "placeholder",
+        "generation-differs",
         *(f"{f}-differs" for f in LEVELS),
     }
 )
@@ -136,6 +137,8 @@ def _against(one: Traits, other: Traits, agreement: Agreement, *, newborn: bool)
     twin = one.order is not None or other.order is not None
     if twin and (one.order != other.order or not one.order):
         found.add("multiple-birth")
+    if one.generation and other.generation and one.generation != other.generation:
+        found.add("generation-differs")
     if one.placeholder or other.placeholder:
         found.add("placeholder")
     if newborn:

@@ -36,6 +36,11 @@ _PLACEHOLDER = re.compile(
 """Names that wards give before there is one; they say nothing about who it is."""
 
 
+_GENERATIONS = {"sr": "sr", "jr": "jr", "ii": "jr", "2nd": "jr", "iii": "iii", "3rd": "iii"} | {
+    "iv": "iv", "4th": "iv", "senior": "sr", "junior": "jr",
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Traits:
     """What a Patient says of who it is; empty where it says nothing.
@@ -43,6 +48,7 @@ class Traits:
     Attributes:
         family: all family names, current first. given: first given names.
         middle: further given names of the current name.
+        generation: `sr`, `jr`, `iii` … of the current name.
         birth: `YYYY-MM-DD`, or shorter.
         phones, emails, streets, postal: as sets, since people move and share.
         national: national ids (type SS): for comparison, never to link by themselves.
@@ -55,6 +61,7 @@ class Traits:
     family: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
     middle: tuple[str, ...] = ()
+    generation: str = ""
     birth: str = ""
     sex: str = ""
     phones: frozenset[str] = frozenset()
@@ -100,6 +107,7 @@ def traits_of(patient: Mapping[str, Any]) -> Traits:
         family=family,
         given=_distinct(one[0] for one in given if one),
         middle=tuple(given[0][1:]) if given else (),
+        generation=_generation(names[0].get("suffix", ())) if names else "",
         birth=str(patient.get("birthDate", "")),
         sex=str(patient.get("gender", "")).replace("unknown", ""),
         phones=phones,
@@ -122,6 +130,15 @@ def plain(text: str) -> str:
     bare = unicodedata.normalize("NFKD", text.replace("'", "").replace("’", "")).lower()
     bare = "".join(sign for sign in bare if not unicodedata.combining(sign))
     return " ".join(_NOT_LETTERS.sub(" ", bare).split())
+
+
+def _generation(suffixes: Iterable[str]) -> str:
+    """Which of several of one name it is; degrees say nothing.
+
+    >>> _generation(["M.D.", "II"])
+    'jr'
+    """
+    return next((_GENERATIONS[one] for one in map(plain, suffixes) if one in _GENERATIONS), "")
 
 
 def _distinct(values: Iterable[str]) -> tuple[str, ...]:
