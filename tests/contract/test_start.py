@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from segue.bootstrap.start import StartRefused, check_files, check_ports
+from segue.bootstrap.start import StartRefused, check_files, check_ports, clients_without_token
 from segue.settings.load import load
 
 CONFIG = """\
@@ -19,6 +19,8 @@ feeds:
     listen: 127.0.0.1:2575
     site: a
     tls: {{cert: {cert}, key: {key}}}
+  files: {{kind: folder, path: {path}, site: a}}
+  cm: {{kind: fhir, client: demos, site: a}}
 destinations:
   lab: {{kind: mllp, address: "127.0.0.1:2601", site: a, send: [adt], tls: {{ca: {ca}}}}}
 """
@@ -38,8 +40,14 @@ def test_files_that_can_be_read_let_it_start(certificates, tmp_path: Path) -> No
     cert, key = certificates("server")
     (tmp_path / "tokens").write_text(f"demo reader {'0' * 64}\n", encoding="utf-8")
     file = tmp_path / "segue.yaml"
-    file.write_text(CONFIG.format(cert=cert, key=key, ca=cert), encoding="utf-8")
-    check_files(load(file, {}))
+    file.write_text(CONFIG.format(cert=cert, key=key, ca=cert, path="drop"), encoding="utf-8")
+    settings = load(file, {})
+    check_files(settings)
+    assert (tmp_path / "drop").is_dir()
+    (line,) = clients_without_token(settings)
+    assert line.endswith(
+        "segue.yaml:11  feeds.cm.client: no token of 'demos'. Did you mean 'demo'?"
+    )
 
 
 def test_who_does_not_listen_needs_no_tokens_and_who_does_not_send_no_trust(
@@ -47,7 +55,7 @@ def test_who_does_not_listen_needs_no_tokens_and_who_does_not_send_no_trust(
 ) -> None:
     cert, key = certificates("server")
     file = tmp_path / "segue.yaml"
-    file.write_text(CONFIG.format(cert=cert, key=key, ca="no.pem"), encoding="utf-8")
+    file.write_text(CONFIG.format(cert=cert, key=key, ca="no.pem", path="drop"), encoding="utf-8")
     check_files(replace(load(file, {}), roles=("worker",)))
     with pytest.raises(StartRefused, match=r"lab\.tls"):
         check_files(replace(load(file, {}), roles=("worker", "sender")))
@@ -61,8 +69,9 @@ def test_who_does_not_listen_needs_no_tokens_and_who_does_not_send_no_trust(
         ({"cert": "no.pem"}, "segue.yaml:9  feeds.adt.tls: "),
         ({"key": "no.key"}, "segue.yaml:9  feeds.adt.tls: "),
         ({"key": "text"}, "segue.yaml:9  feeds.adt.tls: "),
-        ({"ca": "no.pem"}, "segue.yaml:11  destinations.lab.tls: "),
-        ({"ca": "text"}, "segue.yaml:11  destinations.lab.tls: "),
+        ({"ca": "no.pem"}, "segue.yaml:13  destinations.lab.tls: "),
+        ({"ca": "text"}, "segue.yaml:13  destinations.lab.tls: "),
+        ({"path": "text/drop"}, "segue.yaml:10  feeds.files.path: "),
         ({"tokens": None}, "segue.yaml:2  http.tokens: "),
         ({"tokens": "demo reader\n"}, "segue.yaml:2  http.tokens: "),
     ],
@@ -73,8 +82,10 @@ def test_each_file_that_cannot_be_used_is_one_line(certificates, tmp_path, files
     tokens = files.pop("tokens", "")
     if tokens is not None:
         (tmp_path / "tokens").write_text(tokens, encoding="utf-8")
-    (line,) = refused(tmp_path, **{"cert": cert, "key": key, "ca": cert, **files})
+    (line,) = refused(tmp_path, **{"cert": cert, "key": key, "ca": cert, "path": "drop", **files})
     assert line.startswith(says)
+    named = next((str(name) for name in files.values() if name != "text"), "")
+    assert named in line
     assert len(line) > len(says)
 
 

@@ -68,6 +68,11 @@ class Tokens:
         """Whether no token is asked for."""
         return self._clients is None
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Who has a token."""
+        return frozenset(client.name for client in (self._clients or {}).values())
+
     def client(self, header: str | None) -> Client | None:
         """The caller of an `Authorization` header; None if it is not known."""
         if self._clients is None:

@@ -1,10 +1,11 @@
 """What must hold before an engine starts; else it refuses, with one line that says why."""
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
 from functools import partial
+from pathlib import Path
 
 from segue.adapters.tls import TlsConfig, client_context, listener_context
 from segue.api.authentication import read_tokens
@@ -12,6 +13,7 @@ from segue.bootstrap.hub import Rules, rules_of
 from segue.bootstrap.stores import Unreachable, open_parts, run_directory, search_marks, shared
 from segue.fhir.validation.library import library
 from segue.mapping.source import MappingError
+from segue.model.hints import did_you_mean
 from segue.pipeline import parts
 from segue.pipeline.clock import DomainClock, SharedClock, SystemClock
 from segue.settings.sections import Settings
@@ -98,12 +100,18 @@ def check_profiles(settings: Settings) -> None:
 
 
 def check_files(settings: Settings) -> None:
-    """Read the tokens and certificates once, so that what cannot be used stops the start.
+    """Try tokens, certificates and folders once, so that what cannot be used stops the start.
 
     Raises:
         StartRefused: a line for each of them, with the key that names it.
     """
     wrong = list(unusable_files(settings))
+    for feed in settings.feeds.values() if "front" in settings.roles else ():
+        try:
+            if feed.path is not None:
+                feed.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            wrong.append(f"{settings.at(f'feeds.{feed.name}.path')}: {_told(error)}")
     if wrong:
         raise StartRefused("\n".join(wrong))
 
@@ -116,11 +124,14 @@ def unusable_files(settings: Settings) -> Iterator[str]:
         tried["http.tokens"] = partial(read_tokens, settings.http.tokens)
     for feed in settings.feeds.values() if listens else ():
         if feed.tls is not None:
-            tls = TlsConfig(*astuple(feed.tls))
-            tried[f"feeds.{feed.name}.tls"] = partial(listener_context, tls)
+            files = astuple(feed.tls)
+            made = partial(listener_context, TlsConfig(*files))
+            tried[f"feeds.{feed.name}.tls"] = partial(_secured, files, made)
     for one in settings.destinations.values() if sends else ():
         if one.tls is not None:
-            tried[f"destinations.{one.name}.tls"] = partial(client_context, *astuple(one.tls))
+            files = astuple(one.tls)
+            made = partial(client_context, *files)
+            tried[f"destinations.{one.name}.tls"] = partial(_secured, files, made)
     for key, attempt in tried.items():
         try:
             attempt()
@@ -128,11 +139,31 @@ def unusable_files(settings: Settings) -> Iterator[str]:
             yield f"{settings.at(key)}: {_told(error)}"
 
 
+def clients_without_token(settings: Settings) -> Iterator[str]:
+    """A line for each feed whose client the tokens file does not know."""
+    try:
+        known = read_tokens(settings.http.tokens).names
+    except (OSError, ValueError):
+        return
+    for feed in settings.feeds.values():
+        if feed.client is not None and feed.client not in known:
+            hint = did_you_mean(feed.client, known)
+            yield f"{settings.at(f'feeds.{feed.name}.client')}: no token of {feed.client!r}.{hint}"
+
+
+def _secured(files: Iterable[Path | None], made: Callable[[], object]) -> None:
+    """Read certificates first by themselves: OpenSSL does not name the file that is not there."""
+    for file in files:
+        if file is not None:
+            file.read_bytes()
+    made()
+
+
 def _told(error: OSError | ValueError) -> str:
     """What is wrong with a file; OpenSSL does not say which."""
-    if not isinstance(error, OSError):
+    if not isinstance(error, OSError) or error.filename is None:
         return str(error)
-    return f"{error.filename or 'a file of it'}: {error.strerror or error}"
+    return f"{error.filename}: {error.strerror}"
 
 
 def check_ports(settings: Settings) -> None:

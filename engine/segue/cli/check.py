@@ -40,13 +40,14 @@ def _problem(severity: str, text: str) -> dict[str, str]:
 
 
 def _configuration(settings: Settings) -> list[dict[str, str]]:
-    from segue.bootstrap.start import unusable_files
+    from segue.bootstrap.start import clients_without_token, unusable_files
 
     problems = [_problem("error", line) for line in unusable_files(settings)]
     for key in ("mappings", "profiles"):
         for folder in getattr(settings, key):
             if not folder.is_dir():
                 problems.append(_problem("warning", f"{settings.at(key)}: no folder {folder}"))
+    problems += [_problem("warning", line) for line in clients_without_token(settings)]
     for site in settings.sites.values():
         if site.zone is None and settings.source is not None:
             problems.append(
