@@ -104,6 +104,8 @@ def _protocols(settings: Settings) -> list[dict[str, str]]:
     from segue.bootstrap.hub import protocols_of
     from segue.care.protocols import ProtocolError
     from segue.care.vectors import check as run_vectors
+    from segue.fhir.profiles import definitions
+    from segue.fhir.validate import Gate
 
     try:
         protocols = protocols_of(settings)
@@ -116,7 +118,14 @@ def _protocols(settings: Settings) -> list[dict[str, str]]:
     told = f"in force: {', '.join(settings.protocols) or 'none'}"
     if idle:
         told += f"; not in force: {', '.join(idle)}"
+    gate = Gate(definitions())
+    unfit = [
+        _problem("warning", f"{one['url']}: it cannot be shown over FHIR: {issue.text}")
+        for one in (*protocols.definitions, *protocols.activities)
+        for issue in gate.issues(one)
+    ]
     return [
         *(_problem(issue.severity, f"{issue.where}: {issue.text}") for issue in issues),
+        *unfit,
         _problem("information", told),
     ]
