@@ -103,6 +103,7 @@ class Work:
         choices: type to element, of `value[x]`.
         again: what is made of the field is worth remembering.
         adds: another rule may tell of the same list.
+        required: the resource must have the element, so that HL7 null cannot delete it.
     """
 
     rule: Rule
@@ -117,6 +118,7 @@ class Work:
     choices: dict[str, str] = field(default_factory=dict)
     again: bool = False
     adds: bool = False
+    required: bool = False
 
 
 def work_of(rule: Rule, segment: str, tools: Tools, *, direct: bool) -> Work:

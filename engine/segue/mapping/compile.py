@@ -186,6 +186,7 @@ def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tu
     """Compile a segment map; faults come back with their rule."""
     faults: list[tuple[Rule, str]] = []
     own = segment_map.segment
+    required = {*segment_map.defaults, *segment_map.needs}
     fields: dict[int, list[Work]] = {}
     loose: list[Work] = []
     reads: set[tuple[str, int]] = set()
@@ -205,6 +206,7 @@ def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tu
         except CompileError as error:
             faults.append((rule, str(error)))
             continue
+        work.required = rule.to.partition("#")[0].partition(".")[0] in required
         reads.update(split_field(path)[:2] for path in rule.sources)
         reads.update(split_field(path)[:2] for path in rule.where)
         reads.update((own, n) for n in also_reads(rule.target, rule.options))

@@ -43,6 +43,7 @@ from segue.mapping.order_functions import (
     container_type,
     goal_target,
     observed,
+    order_detail,
     order_performer,
     provider,
     specimen_number,
@@ -380,6 +381,7 @@ FUNCTIONS: dict[str, Factory] = {
         appointment_resource,
         document_content,
         report_attachment,
+        order_detail,
         order_performer,
         observed,
         specimen_number,
@@ -481,6 +483,7 @@ ALSO_READS: dict[str, tuple[int, ...]] = {
 
 FIELDS_IN_OPTIONS = frozenset(
     {"role_participant", "role_practitioner", "team_member", "role_performer", "coverage_class"}
+    | {"order_detail"}
 )
 """Functions whose options are the numbers of the other fields that they look at."""
 

@@ -275,7 +275,7 @@ class Writer:
 
     def _clear(self, work: Work) -> Block:
         """What a rule does with HL7 null."""
-        if work.rule.keep_null:
+        if work.rule.keep_null or work.required:
             return []
         lines = [*assign(work, self.out, None), f"fired.append({work.rule.ordinal})"]
         return [(text, work.rule.place.line) for text in lines]

@@ -218,6 +218,25 @@ def order_performer(tools: Tools) -> Convert:
     return convert
 
 
+def order_detail(tools: Tools, *, code: int, system: str | None = None) -> Convert:
+    """CWE: a detail of an order, only beside its code (R4 invariant prr-1).
+
+    Args:
+        code: number of the field that says what is ordered.
+        system: of codes that are sent without one.
+
+    >>> from segue.mapping.functions import example
+    >>> example("order_detail", "SO^Second opinion", code=3) is None
+    True
+    """
+    concept = codeable_concept(tools, system=system)
+
+    def convert(raw: str, run: Run) -> Any:
+        return concept(raw, run) if run.field(code).strip(run.blank) else None
+
+    return convert
+
+
 def observed(tools: Tools) -> Convert:
     """OBR-7 as effective[x]: a Period where OBR-8 says when it ended.
 

@@ -124,3 +124,23 @@ def test_a_description_is_the_text_of_a_diagnosis() -> None:
 def test_the_list_of_fields_is_that_of_the_standard() -> None:
     assert Path(MAPPINGS / "standard.json").exists()
     assert set(BASE) <= set(FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "type_"),
+    [
+        ("SIU^S12", "SCH|P1|F1|||||||||||||||||||||||" + '""', "Appointment"),
+        ("ORU^R01", "OBR|1||F1|G^Glucose^L|||20260705" + "|" * 18 + '""', "DiagnosticReport"),
+        ("MDM^T02", 'TXA|1|DS|TX|20260705||||||||D1|||||""||""', "DocumentReference"),
+    ],
+)
+def test_a_null_deletes_nothing_that_a_resource_must_have(kind: str, own: str, type_: str) -> None:
+    found = mapped(message("A01", PID, own).replace("ADT^A01", kind))
+    (made,) = [one for one in found.facts[0].person if one.type == type_]
+    assert made.elements["status"]
+
+
+def test_a_referral_has_details_only_beside_its_code() -> None:
+    for code, kept in (("", ["RF1-4"]), ("LAB^Laboratory", [])):
+        sent = message("A01", f"RF1|A||{code}|SO^Second opinion||R1", PID)
+        assert mapped(sent.replace("ADT^A01", "REF^I12")).unmapped == kept
