@@ -14,7 +14,8 @@ from segue.pipeline.clock import SystemClock
 from segue.pipeline.contents import Contents, codes_of
 from segue.pipeline.deliver import Sender
 from segue.pipeline.senders import Senders
-from segue.store.records import Commit, DeliveryFilter, NewEntry, PersonWrite
+from segue.store.listings import DeliveryFilter
+from segue.store.records import Commit, NewEntry, PersonWrite
 from tests.peers.faults import Fault
 from tests.peers.fhir import FhirPeer
 from tests.peers.mllp import MllpSink

@@ -23,7 +23,8 @@ from segue.pipeline.clock import SystemClock
 from segue.pipeline.receive import IntakeSite, NotDurable, Receiver
 from segue.pipeline.waiting import Waiting
 from segue.settings.sections import FEEDS
-from segue.store.records import Appended, EntryFilter, Fate, NewEntry, Page
+from segue.store.listings import EntryFilter, Page
+from segue.store.records import Appended, Fate, NewEntry
 from segue.store.store import open_journal
 from tests.peers.hospital import Hospital
 

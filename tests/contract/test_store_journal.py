@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from segue.store.records import EntryFilter
+from segue.store.listings import EntryFilter
 from tests.support.rows import NOW_US, entry, opened_journal
 
 Where = str | Path

@@ -7,17 +7,9 @@ import pytest
 
 from segue.model.deliveries import QueuedDelivery, Receipt
 from segue.model.issues import Issue
+from segue.store.listings import DeliveryFilter, EntryFilter
 from segue.store.outbox import Outbox
-from segue.store.records import (
-    Commit,
-    CursorMove,
-    DeliveryFilter,
-    EntryFilter,
-    Lease,
-    RevisionConflict,
-    Setback,
-    Settlement,
-)
+from segue.store.records import Commit, CursorMove, Lease, RevisionConflict, Setback, Settlement
 from segue.store.store import Store
 from tests.support.rows import (
     NOW_US,

@@ -72,7 +72,7 @@ def test_what_is_parked_in_the_batch_of_the_start_waits_no_more(tmp_path: Path) 
 
 def test_what_is_parked_says_why_in_the_inbox(tmp_path: Path) -> None:
     from segue.store.inbox import Inbox
-    from segue.store.records import EntryFilter
+    from segue.store.listings import EntryFilter
 
     with bench_with(tmp_path, "park") as bench:
         bench.work(MOVE)

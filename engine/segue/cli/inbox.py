@@ -17,7 +17,7 @@ from segue.cli.output import (
 )
 from segue.cli.reach import instant, reached
 from segue.model.instants import rfc3339
-from segue.store.records import EntryFilter, ListedMessage, ShownMessage
+from segue.store.listings import EntryFilter, ListedMessage, ShownMessage
 
 app = typer.Typer(
     help="Every message that came in, what became of it, and doing it again.",

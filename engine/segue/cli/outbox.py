@@ -18,7 +18,7 @@ from segue.cli.reach import instant, reached
 from segue.cli.run import read_settings
 from segue.model.hints import did_you_mean
 from segue.model.instants import rfc3339
-from segue.store.records import DeliveryFilter, ListedDelivery
+from segue.store.listings import DeliveryFilter, ListedDelivery
 
 app = typer.Typer(
     help="What is to be sent, what was, and deciding about the rest.", no_args_is_help=True

@@ -9,16 +9,8 @@ from typing import Any, Protocol
 
 from segue.model.deliveries import Outcome, Parcel, QueuedDelivery
 from segue.model.messages import RawMessage
-from segue.store.records import (
-    Appended,
-    EntryFilter,
-    Lease,
-    ListedEntry,
-    NewEntry,
-    Page,
-    Setback,
-    Settlement,
-)
+from segue.store.listings import EntryFilter, ListedEntry, Page
+from segue.store.records import Appended, Lease, NewEntry, Setback, Settlement
 
 
 class AnswerSink(Protocol):

@@ -36,15 +36,9 @@ from segue.pipeline.speaker import Speaker
 from segue.pipeline.timers import bring_up_to_date
 from segue.pipeline.transact import Draft, transact
 from segue.store.deliveries import Deliveries
+from segue.store.listings import DeliveryFilter, DeliveryState
 from segue.store.reader import Reader
-from segue.store.records import (
-    Change,
-    DeliveryFilter,
-    DeliveryState,
-    FactRow,
-    Step,
-    StoredVersion,
-)
+from segue.store.records import Change, FactRow, Step, StoredVersion
 
 CHUNK = 100
 """Journal entries, or persons, per commit."""

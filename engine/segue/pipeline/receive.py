@@ -32,7 +32,8 @@ from segue.pipeline.faults import described
 from segue.pipeline.metrics import Metrics, NoMetrics
 from segue.pipeline.ports import AnswerSink, Journal
 from segue.pipeline.waiting import Held, Waiting
-from segue.store.records import Appended, EntryFilter, NewEntry
+from segue.store.listings import EntryFilter
+from segue.store.records import Appended, NewEntry
 
 Verdict = Literal["A", "E", "R"]
 _ORIGINAL: Mapping[Verdict, AckCode] = {"A": "AA", "E": "AE", "R": "AR"}

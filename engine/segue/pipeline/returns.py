@@ -21,7 +21,7 @@ from segue.hl7v2.peek import peek
 from segue.model.messages import InboxEntry
 from segue.pipeline.faults import described
 from segue.pipeline.receive import IntakeSite, lane
-from segue.store.records import EntryFilter, ListedEntry, Page
+from segue.store.listings import EntryFilter, ListedEntry, Page
 
 POLL_SECONDS = 0.05
 LOOKED_AT = 1000

@@ -9,6 +9,7 @@ from segue.model.deliveries import Category
 from segue.store.commit import ORDINAL_BITS
 from segue.store.database import Database
 from segue.store.dialects import Row, Session
+from segue.store.listings import Backlog, DeliveryFilter, ListedDelivery, Page
 from segue.store.outbox_rows import (
     COLUMNS,
     EXCEPTION,
@@ -20,7 +21,6 @@ from segue.store.outbox_rows import (
     partitions_of,
     queued_of,
 )
-from segue.store.records import Backlog, DeliveryFilter, ListedDelivery, Page
 
 OPEN = ("delayed", "blocked", "dead")
 # On SQLite a position is its tx: a partition's own rows are found by their index. Elsewhere

@@ -18,14 +18,8 @@ from segue.store.database import Database
 from segue.store.dialects import Session
 from segue.store.journal import Journal
 from segue.store.leases import lane_cursors
-from segue.store.records import (
-    EntryFilter,
-    Fate,
-    ListedEntry,
-    ListedMessage,
-    Page,
-    ShownMessage,
-)
+from segue.store.listings import EntryFilter, ListedEntry, ListedMessage, Page, ShownMessage
+from segue.store.records import Fate
 
 _CHUNK = 500
 _issues = msgspec.json.Decoder(list[Issue]).decode

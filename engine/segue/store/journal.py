@@ -9,7 +9,8 @@ from typing import Any
 from segue.model.messages import Envelope, InboxEntry, RawMessage
 from segue.store.database import Database
 from segue.store.dialects import Row, Session
-from segue.store.records import Appended, EntryFilter, ListedEntry, NewEntry, Page
+from segue.store.listings import EntryFilter, ListedEntry, Page
+from segue.store.records import Appended, NewEntry
 from segue.store.wake import Bell
 
 # Compressing a usual ADT message costs more CPU than all else that is done to journal it.

@@ -14,8 +14,9 @@ from segue.store import packing
 from segue.store.commit import KINDS, ORDINAL_BITS
 from segue.store.dialects import Row, Session
 from segue.store.leases import lane_cursors
+from segue.store.listings import Page
 from segue.store.packing import unpack_text
-from segue.store.records import Change, FactRow, Page, PersonRow, StoredVersion, VisitRow
+from segue.store.records import Change, FactRow, PersonRow, StoredVersion, VisitRow
 from segue.store.terms import unpack
 
 _KIND: dict[int, Kind] = {0: "fold", 1: "client", 2: "directory"}

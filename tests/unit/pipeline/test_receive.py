@@ -11,7 +11,8 @@ from segue.hl7v2.peek import peek
 from segue.model.messages import InboxEntry, RawMessage
 from segue.pipeline.acceptance import FeedPolicy
 from segue.pipeline.receive import LANES, IntakeSite, Receiver, lane
-from segue.store.records import Appended, EntryFilter, ListedEntry, NewEntry, Page
+from segue.store.listings import EntryFilter, ListedEntry, Page
+from segue.store.records import Appended, NewEntry
 
 HOSPA = IntakeSite("hospa", "HOSPA", ("HOSPA",))
 HOSPB = IntakeSite("hospb", "HOSPB", ("HOSPB", "HB"), control_id_reuse="quarantine")
