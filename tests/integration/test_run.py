@@ -121,6 +121,13 @@ def test_an_unknown_key_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     assert done.stderr == "segue.yaml:2  sitess: unknown key. Did you mean 'sites'?\n"
 
 
+def test_an_embedded_engine_is_not_spread_over_hosts(tmp_path: Path) -> None:
+    done = segue("run", "--roles", "front", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("--roles front: the embedded store is one engine's")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_a_second_engine_in_one_data_directory_is_refused(engine: Engine) -> None:
     engine.start()
     other = engine.directory / "other.yaml"

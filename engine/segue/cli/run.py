@@ -60,7 +60,10 @@ def run(
     for role in chosen:
         if role not in ROLES:
             raise Failure(f"--roles {role}: expected some of {', '.join(ROLES)}", USAGE)
-    settings = replace(settings, roles=chosen)
+    if settings.database == "sqlite" and set(chosen) != set(ROLES):
+        text = f"--roles {roles}: the embedded store is one engine's; hosts share PostgreSQL alone"
+        raise Failure(text, USAGE)
+    settings = replace(settings, roles=tuple(dict.fromkeys(chosen)))
     from segue.bootstrap.start import StartRefused, prepare
 
     try:
