@@ -154,6 +154,11 @@ ENTANGLED = {
         linked("A24", "2026-07-11 10:00", "3", 1, 3),
         visited("A02", "2026-07-06 10:00", "4", 4, "W4", diagnoses=("I50.23^Heart failure",)),
     ),
+    "a number that a visit had before, and that is another patient's": (
+        visited("A12", "2026-07-09 16:30", "1", 3, "W3"),
+        visited("A06", "2026-07-06 17:30", "2", 2, "W2", diagnoses=("I50.23^Heart failure",)),
+        renumbered("A50", "2026-07-05 09:30", "3", 2, "W3", "W2"),
+    ),
     "a visit that goes to another patient, with a plan that ends there": (
         renumbered("A42", "2026-07-10 08:00", "1", 1, "W3", "W1"),
         visited("A11", "2026-07-04 10:00", "2", 3, "W3"),

@@ -179,16 +179,19 @@ def _holders(draft: Draft, fact: Fact, own: Sequence[Chart]) -> dict[int, Chart]
     """
     key = fact.visit
     assert key is not None
-    for chart in own:
-        named = numbers_of(chart.person).get(key, key) if chart.person.renamed else key
-        if named in chart.visits:
-            return {}
     # A change of its number (A50) may name it by the one that the other one knows.
-    keys = {key, fact.details.get("prior_visit")}
+    keys = {key} if (prior := fact.details.get("prior_visit")) is None else {key, prior}
+    for chart in own:
+        numbers = numbers_of(chart.person)
+        keys = {one for one in keys if numbers.get(one, one) not in chart.visits}
+    if not keys:
+        return {}
     found = {
         one.pk: one
-        for one in draft.strangers(key, "Encounter")
-        if not keys.isdisjoint(one.visits) and all(one.pk != chart.pk for chart in own)
+        for name in sorted(keys)
+        for one in draft.strangers(name, "Encounter")
+        if not keys.isdisjoint(one.visits.keys() | numbers_of(one.person).keys())
+        and all(one.pk != chart.pk for chart in own)
     }
     if found and draft.together:
         raise Disturbed
