@@ -27,6 +27,10 @@ SEGMENTS = {
         *clinical(),
         "IAM|1|DA|P^PENICILLIN^L|SV|HIVES|A|I1||||20200101||20260705|SISTER|||C",
         "DG1|2||E11.9^Diabetes^I10|Sugar|20260705|F|||||||||1|9^HIBBERT||N|20260705|D1|A",
+        "DG1|3||J18.9^Pneumonia^I10",
+        "DG1|3||J18.9^Pneumonia^I10" + "|" * 18 + "D",
+        "IAM|2|DA|L^LATEX^L|||A",
+        "IAM|2|DA|L^LATEX^L|||D",
         "DB1|1|PT||Y|20260101",
         "PDA|^Old age||Y|20260709",
     ),
@@ -45,6 +49,7 @@ SEGMENTS = {
     ),
     "PPR": (
         "PRB|AD|20260705|I10^Pressure^I10|P1^HOSPA|||20260701||||||A^Active^L|C^Confirmed^L",
+        "PRB|DE|20260705|I10^Pressure^I10|P1^HOSPA",
         "GOL|AD|20260705|G^Lower^L|G1^HOSPA",
     ),
     "REF": (

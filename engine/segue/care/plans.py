@@ -17,6 +17,7 @@ from segue.care.parties import HUB_REFERENCE, Party, site_party
 from segue.care.stays import Stay, StayVisit
 from segue.care.tasks import Names
 from segue.care.view import CareSetting, Evidence, Person
+from segue.fhir.datetimes import not_after
 from segue.fhir.lifecycle import TASK_OPEN
 from segue.model.identity import stable_id
 
@@ -210,11 +211,8 @@ def floor_condition(stay: Stay, names: Names) -> dict[str, Any] | None:
 def episode_of_care(episode: Episode, names: Names) -> dict[str, Any]:
     """The stay as EpisodeOfCare; the Encounters point to it."""
     stay = episode.stay
-    period = {"start": _began(stay.first)}
-    status = "active"
-    if episode.discharged:
-        status = "finished"
-        period["end"] = _left(stay)
+    period = _period(_began(stay.first), _left(stay) if episode.discharged else None)
+    status = "finished" if episode.discharged else "active"
     return _with_meta(
         {
             "resourceType": "EpisodeOfCare",
@@ -235,9 +233,7 @@ def episode_plan(episode: Episode, person: Person, names: Names) -> dict[str, An
     stay = episode.stay
     own = episode.id
     hospital = str(episode.hospital.reference.get("display", ""))
-    period = {"start": stay.first.admitted.text}
-    if episode.ended is not None:
-        period["end"] = episode.ended
+    period = _period(stay.first.admitted.text, episode.ended)
     title = "Post-acute episode" if stay.first.post_acute else "Hospital episode and transition"
     plan: dict[str, Any] = {
         "resourceType": "CarePlan",
@@ -369,9 +365,8 @@ def care_team(
     if practice is not None:
         participants.append({"role": _ROLES["primary-care"], "member": practice.reference})
     for one in episodes:
-        period = {"start": _began(one.stay.first)}
-        if one.discharged:
-            period["end"] = _left(one.stay)
+        left = _left(one.stay) if one.discharged else None
+        period = _period(_began(one.stay.first), left)
         participants.append(
             {
                 "role": _ROLES["hospital-case-manager"],
@@ -429,6 +424,13 @@ def _began(one: StayVisit) -> str:
 def _left(stay: Stay) -> str:
     ends = [one.visit.end for one in stay.visits if one.visit.end is not None]
     return max(ends, key=lambda end: end.us).text
+
+
+def _period(start: str, end: str | None) -> dict[str, str]:
+    """As of the Encounter: a start after the end (a wrong PV1-44) is left out."""
+    if end is None:
+        return {"start": start}
+    return {"start": start, "end": end} if not_after(start, end) else {"end": end}
 
 
 def _with_meta(resource: dict[str, Any], meta: Mapping[str, Any] | None) -> dict[str, Any]:
