@@ -19,6 +19,7 @@ from tests.stories.reading import (
     anchored,
     code_of,
     due_of,
+    inputs,
     lace,
     score,
     summary,
@@ -289,10 +290,35 @@ def test_s09_the_work_starts_when_the_nursing_facility_sends_the_patient_home(
         period={"start": "2026-08-14T16:00:00-04:00", "end": "2026-09-02T13:00:00-04:00"},
         hospitalization={"dischargeDisposition": home},
     ), "id": found["id"]}])  # fmt: skip
-    after = summary([t for t in tasks_of(players, patient=subject["reference"])
-                     if code_of(t) in ("contact", "visit")])  # fmt: skip
-    assert "contact 2026-09-04 requested" in after, after
-    assert "visit 2026-09-09 requested" in after or "visit 2026-09-16 requested" in after
+    everything = tasks_of(players, patient=subject["reference"])
+    asked = {
+        code_of(task): task
+        for task in anchored(everything, found)
+        if task["status"] == "requested" and code_of(task) != "surveillance"
+    }
+    assert set(summary(list(asked.values()))) == {
+        "contact 2026-09-04 requested", "visit 2026-09-09 requested",
+        "med-rec 2026-09-09 requested", "send-dc-info 2026-09-04 requested",
+        "tcm-records 2026-09-04 requested",
+    }  # fmt: skip
+    seen = {r["action"]: r for r in inputs(asked["visit"], "requirement")}
+    assert (seen["engage"]["opens"][:10], seen["engage"]["due"][:10]) == (
+        "2026-09-03",
+        "2026-10-02",
+    )
+    assert [one["due"][:10] for one in seen["tcm-visit"]["else"]] == ["2026-09-16"]
+    reconciled = {r["action"]: r for r in inputs(asked["med-rec"], "requirement")}
+    assert reconciled["trc-med-rec"]["due"][:10] == "2026-10-02"
+
+
+@pytest.mark.xfail(strict=True, reason="comes with PD-11 and the readmission marker (MD-12)")
+def test_s09_a_return_on_day_27_is_a_readmission_of_the_hospital_stay(
+    players: Cast, told: Teller
+) -> None:
+    players.engine.advance("2026-09-10T08:05:00-04:00")
+    told.send("A01", "2026-09-10 08:00", "300009", "S9B", place="4W^1^1")
+    subject = visit(players, "S9B")["subject"]["reference"]
+    assert players.find("Flag", patient=subject)
 
 
 @pytest.mark.xfail(strict=True, reason="comes with PD-06, handing over to a nursing facility")
