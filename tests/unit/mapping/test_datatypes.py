@@ -13,6 +13,7 @@ from tests.unit.mapping.samples import core
 
 NEEDS = {
     "constant": {"value": "x"},
+    "order_detail": {"code": 2},
     "participant": {"type": "ATND"},
     "role_participant": {
         "role": 3,
