@@ -209,6 +209,7 @@ def test_the_maps_of_the_code_tables_are_valid_and_those_of_a_site_bear_its_name
         sites={"example": None},
         mapping_for=lambda name: site if name else core,
         validator=SimpleNamespace(folders=()),
+        protocols=SimpleNamespace(definitions=(), activities=()),
     )
     maps = {one["id"]: one for one in own(hub, "ConceptMap")}  # type: ignore[arg-type]
     assert [gate.issues(dict(one)) for one in maps.values() if not gate.is_valid(dict(one))] == []
