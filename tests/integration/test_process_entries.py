@@ -1,9 +1,11 @@
 """Entries through processing: failures stay alone, crashes lose and repeat nothing."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -14,7 +16,8 @@ from segue.pipeline.process import Outcome, process
 from segue.pipeline.replay import replay
 from segue.pipeline.routes import Route
 from segue.pipeline.workers import Worker
-from segue.store.records import CursorMove, RevisionConflict
+from segue.store.reader import Reader
+from segue.store.records import Commit, Committed, CursorMove, RevisionConflict
 from tests.stories.messages import adt
 from tests.stories.s11 import INSTANT, messages
 from tests.support.hub import Bench, TestClock, hub
@@ -281,6 +284,55 @@ def test_a_worker_that_lost_its_lane_writes_nothing(tmp_path: Path) -> None:
         with pytest.raises(RevisionConflict):
             slow.step()
         assert other.versions() == versions
+
+
+def test_who_was_changed_elsewhere_is_read_again_before_anything_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed = []
+
+    def counting(*args: Any, **more: Any) -> None:
+        computed.append(args)
+        fold(*args, **more)
+
+    fold = processing.fold_readings
+    clock = TestClock.at(INSTANT)
+    with hub(tmp_path, clock, ROUTES) as bench, hub(tmp_path, clock, ROUTES) as other:
+        bench.process(admit(1), admit(2))
+        other.process(admit(1, "A02"))
+        monkeypatch.setattr(processing, "fold_readings", counting)
+        bench.process(admit(1, "A08"), admit(2, "A02"))
+        assert len(computed) == 1
+        assert len(bench.resources("Encounter")) == 2
+
+
+def test_what_is_new_to_two_processes_at_once_lets_the_others_of_a_batch_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    account = "DOE^JANE||19550214|F" + "|" * 10 + "ACC1^^^HOSPA^AN"
+    clock = TestClock.at(INSTANT)
+    with hub(tmp_path, clock, ROUTES) as bench, hub(tmp_path, clock, ROUTES) as other:
+        bench.process(admit(3))
+        commit, visits = bench.hub.store.commit, Reader.visits_of
+
+        def second(what: Commit) -> Committed:
+            monkeypatch.setattr(bench.hub.store, "commit", commit)
+            other.process(admit(1, pid=account))
+            return commit(what)
+
+        def reading(self: Reader, pks: Collection[int]) -> Any:
+            read.extend(pks)
+            return visits(self, pks)
+
+        monkeypatch.setattr(bench.hub.store, "commit", second)
+        monkeypatch.setattr(Reader, "visits_of", reading)
+        newly = adt("A08", "2026-07-06 08:00", "N3", mrn="500003", visit="W3", shared=False,
+                    diagnoses=["E11.9^Type 2 diabetes mellitus"])  # fmt: skip
+        bench.process(admit(2, pid=account), newly)
+        (one,) = bench.resources("Account")
+        assert len(one["subject"]) == 2
+        assert bench.hub.charts.find("HOSPA|500003") not in read
 
 
 def test_a_worker_whose_batches_outlast_its_leases_takes_smaller_ones(

@@ -132,13 +132,16 @@ class Draft:
                 rows[row.pk] = row
                 wanted.add(row.pk)
         missing = []
-        for pk in wanted - self.charts.keys():
-            chart = known.get(pk)
-            if chart is None:
+        held = {pk: known.get(pk) for pk in wanted - self.charts.keys()}
+        # Who was changed by another process would have all of this computed in vain.
+        revisions = self.reader.revisions([pk for pk, chart in held.items() if chart is not None])
+        for pk, chart in held.items():
+            if chart is None or chart.revision != revisions.get(pk):
                 missing.append(pk)
             else:
                 self.charts[pk] = chart.copy()
         if missing:
+            known.forget(missing)
             self._read(missing, rows)
 
     def _read(self, pks: list[int], rows: dict[int, PersonRow]) -> None:
@@ -361,10 +364,9 @@ def _transact(
             committed = hub.store.commit(commit)
         except RevisionConflict as conflict:
             # Who moved is read again; whoever has heads that moved, too.
-            hub.charts.forget(
-                conflict.persons | _owners(draft, conflict.resources) or set(draft.charts)
-            )
-            lost |= conflict.resources
+            moved = _there(hub, conflict.resources) if attempt == 0 else conflict.resources
+            hub.charts.forget(conflict.persons | _owners(draft, moved) or set(draft.charts))
+            lost |= moved
             if conflict.moves or attempt == ATTEMPTS - 1:
                 raise
             continue
@@ -405,6 +407,14 @@ def whole_milliseconds(us: int) -> int:
     1999000
     """
     return us - us % 1000
+
+
+def _there(hub: Hub, keys: set[ResourceKey]) -> set[ResourceKey]:
+    """Those of the resources that are stored: one that is new to others refuses all of them."""
+    if not keys:
+        return keys
+    with hub.store.read() as reader:
+        return set(reader.heads(keys)) or keys
 
 
 def _owners(draft: Draft, keys: Iterable[ResourceKey]) -> set[int]:

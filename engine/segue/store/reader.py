@@ -80,6 +80,13 @@ class Reader:
         rows = self.session.rows(f"{_PERSON} WHERE {where}", params)
         return {row[0]: PersonRow(*row) for row in rows}
 
+    def revisions(self, pks: Collection[int]) -> dict[int, int]:
+        """The revision of each of these persons; without those that are not there."""
+        if not pks:
+            return {}
+        where, params = self.session.among(("pk",), [(pk,) for pk in pks])
+        return dict(self.session.rows(f"SELECT pk, revision FROM person WHERE {where}", params))
+
     def identities_of(self, pks: Collection[int]) -> dict[int, list[str]]:
         """Identity keys that point to each person, sorted."""
         found: dict[int, list[str]] = {pk: [] for pk in pks}
