@@ -21,7 +21,7 @@ from segue.hl7v2.batch import split
 from segue.hl7v2.errors import NoHeader, Unwritable
 from segue.hl7v2.escapes import escape
 from segue.hl7v2.message import Message
-from segue.hl7v2.normalise import WARNINGS
+from segue.hl7v2.normalise import SEGMENTS, WARNINGS
 from segue.hl7v2.parse import parse
 from segue.hl7v2.peek import peek
 from segue.hl7v2.write import write
@@ -182,7 +182,8 @@ def segments_of(raw: bytes, message: Message) -> tuple[int, int]:
     """How many segments a payload holds at least and at most, read without the reader.
 
     A line that begins with three capital letters or digits and the field separator is a
-    segment. One in lower case or without any field may be one, if its name is known.
+    segment. One in lower case or without any field may be one, if its name is known; so
+    may one of an unknown name where line ends differ, for it may be a line of a text.
     """
     text = raw.decode(message.charset, "replace")
     begin = re.search(f"(?i:MSH)(?={_PUNCTUATION})", text[:1100])
@@ -195,12 +196,13 @@ def segments_of(raw: bytes, message: Message) -> tuple[int, int]:
     mark = re.escape(text[3])
     surely = maybe = 1
     body = _GONE.sub("", text[3:].replace("\x0b", "\n").replace("\x0c", "\n"))
+    mixed = len(set(re.findall("\r\n|\r|\n", body))) > 1
     for line in re.split("[\r\n]", body)[1:]:
         bare = line.strip()
         if re.match(f"(MSH{_PUNCTUATION}|(FHS|BHS|BTS|FTS)({mark}|$))", line):
             break
         if re.match(f"[A-Z][A-Z0-9]{{2}}{mark}", bare):
-            surely += 1
+            surely += not mixed or bare[0] == "Z" or bare[:3] in SEGMENTS
             maybe += 1
         elif re.match(f"[A-Za-z][A-Za-z0-9]{{2}}({mark}|$)", bare):
             maybe += 1

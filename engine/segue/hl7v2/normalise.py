@@ -116,7 +116,8 @@ PV1 PV2 PYE QAK QID QPD QRD QRF QRI RCP RDF RDT REL RF1 RFI RGS RMI ROL RQ1 RQD 
 RXE RXG RXO RXR RXV SAC SCD SCH SCP SDD SFT SID SLT SPM SPR STF STZ TCC TCD TQ1 TQ2 TXA UAC
 UB1 UB2 URD URS VAR VTQ ZBE
 """
-_KNOWN = frozenset(_KNOWN_NAMES.split())
+SEGMENTS = frozenset(_KNOWN_NAMES.split())
+"""Names of segments that HL7 has, but for those of headers and batches."""
 
 
 _WIDE = (
@@ -252,7 +253,7 @@ def normalise_text(text: str, issues: list[Issue], charset: str = "utf-8") -> No
         lines.pop()
     mark = text[3]
     for line in lines[1:]:
-        if line[3:4] != mark or line[:3] not in _KNOWN:
+        if line[3:4] != mark or line[:3] not in SEGMENTS:
             lines = _repair(lines, mark, issues)
             break
     declared = lines[0][4:].split(mark, 1)[0]
@@ -350,7 +351,7 @@ def _begins(line: str, mark: str) -> bool:
     """Whether a line is a segment beyond doubt, a blank one, or of a batch."""
     bare = line.lstrip()
     name = bare[:3].upper()
-    known = name in _KNOWN or name in _BATCH or name == "MSH" or name[:1] == "Z"
+    known = name in SEGMENTS or name in _BATCH or name == "MSH" or name[:1] == "Z"
     return not bare or line[:1] in "\r\n" or (known and bare[3:4] in (mark, ""))
 
 
@@ -363,7 +364,7 @@ def _repair(lines: list[str], mark: str, issues: list[Issue]) -> list[str]:
     for number, line in enumerate(lines[1:], 2):
         where = f"line {number}"
         name = line[:3]
-        if line[3:4] != mark or name not in _KNOWN:
+        if line[3:4] != mark or name not in SEGMENTS:
             if name == "MSH" and _separates(line[3:4].encode()):
                 found.setdefault("several-messages", where)
                 break
@@ -411,9 +412,9 @@ def _segment(line: str, mark: str) -> tuple[str | None, str | None]:
     if bare[3:4] == mark:
         if name.isascii() and name.isalnum() and name.isupper() and not name[0].isdigit():
             return bare, code
-        if name.upper() in _KNOWN:
+        if name.upper() in SEGMENTS:
             return name.upper() + bare[3:], "lower-case-segment"
-    elif bare.rstrip() in _KNOWN:
+    elif bare.rstrip() in SEGMENTS:
         return bare.rstrip() + mark, "bare-segment"
     return None, None
 
