@@ -129,7 +129,7 @@ def crash(
                 engine.start(180)
             sender.join(1800)
             assert done == [None], done
-        engine.settle(300)
+        engine.settle(300, delayed=True)
         try:
             return {"kills": kills, "messages": len(bodies)} | verify(
                 engine, hospital, sink, fhir, patients
