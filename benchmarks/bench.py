@@ -22,7 +22,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -32,6 +32,7 @@ import orjson
 
 from benchmarks.mix import DISORDER
 from tests.stories.engine import ROOT, Engine, free_port
+from tests.support.databases import postgres_server
 
 CONFIG = """\
 version: 1
@@ -345,15 +346,6 @@ def disk(bench: Bench, directory: Path, postgres_url: str | None) -> dict[str, f
     }
 
 
-@contextmanager
-def postgres() -> Iterator[Any]:
-    """A PostgreSQL of our own."""
-    from tests.support.databases import postgres_server
-
-    with postgres_server() as server:
-        yield server
-
-
 def targets(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What is to be reached, and whether it is."""
     found = []
@@ -446,7 +438,7 @@ def main() -> None:
     cold: dict[str, float] = {}
     version = ""
     try:
-        with postgres() if "postgresql" in chosen else _nothing() as server:
+        with postgres_server() if "postgresql" in chosen else nullcontext() as server:
             for run in range(options.runs):
                 for database in chosen:
                     url, pid = None, None
@@ -507,11 +499,6 @@ def _version(url: str) -> str:
     with psycopg.connect(url) as connection:
         row = connection.execute("SHOW server_version").fetchone()
         return str(row[0]) if row else ""
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield None
 
 
 if __name__ == "__main__":

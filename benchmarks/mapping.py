@@ -12,20 +12,17 @@ from pathlib import Path
 from statistics import median
 from time import thread_time_ns
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "engine")]
+from benchmarks.mix import messages
+from benchmarks.process import reference_us
+from segue.hl7v2.errors import Hl7Error
+from segue.hl7v2.message import Message
+from segue.hl7v2.parse import parse
+from segue.mapping.apply import apply
+from segue.mapping.context import Context, SiteRules
+from segue.mapping.load import load, shipped
+from segue.mapping.walk import memory
 
-from benchmarks.mix import messages  # noqa: E402
-from benchmarks.process import reference_us  # noqa: E402
-from segue.hl7v2.errors import Hl7Error  # noqa: E402
-from segue.hl7v2.message import Message  # noqa: E402
-from segue.hl7v2.parse import parse  # noqa: E402
-from segue.mapping.apply import apply  # noqa: E402
-from segue.mapping.context import Context, SiteRules  # noqa: E402
-from segue.mapping.load import load, shipped  # noqa: E402
-from segue.mapping.walk import memory  # noqa: E402
-
-REAL = ROOT.parent / "shared" / "data" / "hl7v2"
+REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "hl7v2"
 ROUNDS = 25
 WANTED_US = 150
 

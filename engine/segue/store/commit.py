@@ -95,6 +95,15 @@ class Plan:
             self.changed[pk] = (write.base, write)
 
 
+def of_commit(row: str) -> str:
+    """SQL for a row of a log that belongs to the commit `c`.
+
+    >>> of_commit("v")
+    'v.id >= c.tx << 20 AND v.id < (c.tx + 1) << 20'
+    """
+    return f"{row}.id >= c.tx << {ORDINAL_BITS} AND {row}.id < (c.tx + 1) << {ORDINAL_BITS}"
+
+
 def _body(write: Write) -> bytes | None:
     return None if write.body is None else packing.pack(write.body.encode())
 

@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from segue.model.deliveries import Category
-from segue.store.commit import ORDINAL_BITS
+from segue.store.commit import ORDINAL_BITS, of_commit
 from segue.store.database import Database
 from segue.store.dialects import Row, Session
 from segue.store.listings import Backlog, DeliveryFilter, ListedDelivery, Page
 from segue.store.outbox_rows import (
     COLUMNS,
     EXCEPTION,
-    OF_COMMIT,
     ORDINALS,
     UNSETTLED,
     WIDTH,
@@ -174,7 +173,7 @@ def _waiting(session: Session, cursors: Sequence[Row]) -> list[Row]:
         spots = [(name, spot >> ORDINAL_BITS, spot & ORDINALS) for name, spot in cursors]
         given, params = session.given(("partition", "position", "ordinal"), spots)
         commits = session.lookup_join("commits", "c", "c.position >= g.position")
-        outbox = session.lookup_join("outbox", "o", f"{of_partition} AND {OF_COMMIT}")
+        outbox = session.lookup_join("outbox", "o", f"{of_partition} AND {of_commit('o')}")
         source = f"{commits} {outbox} {_WAITING_BY_COMMIT}"
     counted = f"SELECT g.partition, 'waiting', count(*), min(c.at) FROM given g {source}"
     return session.rows(given + counted, params)

@@ -13,7 +13,7 @@ import msgspec
 from segue.model.identity import ResourceKey
 from segue.model.issues import Issue
 from segue.model.messages import EntryState
-from segue.store.commit import ORDINAL_BITS
+from segue.store.commit import ORDINAL_BITS, of_commit
 from segue.store.database import Database
 from segue.store.dialects import Session
 from segue.store.journal import Journal
@@ -121,8 +121,7 @@ class Inbox:
             versions = session.rows(
                 "SELECT r.type, r.id, v.version FROM step s "
                 f"JOIN commits c ON c.tx = s.id >> {ORDINAL_BITS} "
-                f"JOIN version v ON v.id >= c.tx << {ORDINAL_BITS} "
-                f"AND v.id < (c.tx + 1) << {ORDINAL_BITS} "
+                f"JOIN version v ON {of_commit('v')} "
                 f"AND v.step = s.id & {(1 << ORDINAL_BITS) - 1} "
                 "JOIN resource r ON r.pk = v.resource WHERE s.entry = ? "
                 "ORDER BY c.position, v.id",

@@ -1,7 +1,7 @@
 """The rows of the outbox: how a delivery is read, and what is still to be sent."""
 
 from segue.model.deliveries import Delivery, QueuedDelivery
-from segue.store.commit import ORDINAL_BITS, SHARDS
+from segue.store.commit import ORDINAL_BITS, SHARDS, of_commit
 from segue.store.dialects import Row, Session
 
 ORDINALS = (1 << ORDINAL_BITS) - 1
@@ -11,7 +11,6 @@ COLUMNS = (
 )
 WIDTH = 11
 """Columns of `COLUMNS`."""
-OF_COMMIT = f"o.id >= c.tx << {ORDINAL_BITS} AND o.id < (c.tx + 1) << {ORDINAL_BITS}"
 # LIMIT and OFFSET have each row looked up, where all receipts would be read else.
 UNSETTLED = (
     "NOT EXISTS (SELECT 1 FROM outbox_exception x WHERE x.id = o.id LIMIT 1 OFFSET 0) "
@@ -40,8 +39,9 @@ def beyond(session: Session, where: str) -> str:
         session: whose SQL it is.
         where: which rows `o` of the outbox.
     """
+    outbox = session.lookup_join("outbox", "o", f"{of_commit('o')} AND {where}")
     return (
-        f"FROM commits c {session.lookup_join('outbox', 'o', f'{OF_COMMIT} AND {where}')} "
+        f"FROM commits c {outbox} "
         f"WHERE c.position >= ? AND (c.position > ? OR (o.id & {ORDINALS}) > ?) AND {UNSETTLED}"
     )
 

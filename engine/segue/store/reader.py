@@ -11,7 +11,7 @@ from segue.model.identity import ResourceKey
 from segue.model.issues import Issue
 from segue.model.messages import EntryState
 from segue.store import packing
-from segue.store.commit import KINDS, ORDINAL_BITS
+from segue.store.commit import KINDS, ORDINAL_BITS, of_commit
 from segue.store.dialects import Row, Session
 from segue.store.leases import lane_cursors
 from segue.store.listings import Page
@@ -505,10 +505,9 @@ class Reader:
         )
         if last is None or last[0] is None:
             return after, []
-        of_commit = f"v.id >= c.tx << {ORDINAL_BITS} AND v.id < (c.tx + 1) << {ORDINAL_BITS}"
         rows = self.session.rows(
             "SELECT r.id FROM commits c "
-            f"{self.session.lookup_join('version', 'v', of_commit)} "
+            f"{self.session.lookup_join('version', 'v', of_commit('v'))} "
             f"{self.session.lookup_join('resource', 'r', 'r.pk = v.resource AND r.type = ?')} "
             "WHERE c.position > ? AND c.position <= ? ORDER BY c.position, v.id",
             (type_, after, last[0]),

@@ -14,7 +14,7 @@ from segue.fhir.search.conditions import (
     StringCondition,
     TokenCondition,
 )
-from segue.store.commit import ORDINAL_BITS
+from segue.store.commit import of_commit
 
 _LAST_CHARACTER = "\U0010ffff"
 
@@ -55,8 +55,7 @@ def lookup(type_: str, condition: IndexCondition) -> Sql | None:
             return (
                 "SELECT v.resource FROM commits c CROSS JOIN version v "
                 "JOIN resource q ON q.pk = v.resource AND q.version = v.version "
-                f"WHERE ({sql}) AND v.id >= c.tx << {ORDINAL_BITS} "
-                f"AND v.id < (c.tx + 1) << {ORDINAL_BITS}",
+                f"WHERE ({sql}) AND {of_commit('v')}",
                 params,
             )
 
