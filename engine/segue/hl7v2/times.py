@@ -26,6 +26,7 @@ _ISO = re.compile(
 _SPACED = re.compile(r"(\d{8})[T ](\d{2}:?\d{2}(?::?\d{2})?(?:\.\d+)?)\s*(Z|[+-]\d{2}:?\d{0,2})?")
 
 
+@lru_cache(maxsize=16384)
 def moment(text: str, zone: ZoneInfo | None = None, message_offset: str | None = None) -> Reading:
     """Read a DTM (TS.1).
 
@@ -46,7 +47,38 @@ def moment(text: str, zone: ZoneInfo | None = None, message_offset: str | None =
     >>> moment("20260230"), moment("202607051342")[0].text
     ((None, 'bad-time'), '2026-07-05')
     """
-    return _read(text, zone, message_offset)
+    body = text.strip()
+    if not body:
+        return None, None
+    offset: int | None = None
+    digits, fraction = body, ""
+    if not (body.isascii() and body.isdigit()):
+        mark = max(body.rfind("+"), body.rfind("-"))
+        if mark > 0:
+            offset = _offset(body[mark:])
+            digits = body[:mark]
+        elif body[-1] in "Zz":
+            offset, digits = 0, body[:-1]
+        digits, _, fraction = digits.rstrip().partition(".")
+        if (
+            not (digits.isascii() and digits.isdigit())
+            or (mark > 0 and offset is None)
+            or (fraction and not (fraction.isascii() and fraction.isdigit()))
+        ):
+            return _otherwise_written(body, zone, message_offset)
+    length = len(digits)
+    if length not in (4, 6, 8, 10, 12, 14) or (fraction and length != 14):
+        return None, "bad-time"
+    try:
+        days = _ordinal(digits[:8])
+        if length <= 8:
+            written = f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}"[: length + length // 2 - 2]
+            if offset is None:
+                offset = _start_offset(days, zone, message_offset)
+            return Moment(written, ((days - _EPOCH_DAY) * 86_400 - offset) * _SECOND), None
+        return _instant(digits, fraction, days, offset, zone, message_offset)
+    except (ValueError, OverflowError):
+        return None, "bad-time"
 
 
 def offset_of(text: str) -> str | None:
@@ -55,6 +87,8 @@ def offset_of(text: str) -> str | None:
     >>> offset_of("20261102100000-0500"), offset_of("20261102")
     ('-0500', None)
     """
+    if "+" not in text and "-" not in text:
+        return None
     for sign in "+-":
         before, _, digits = text.strip().rpartition(sign)
         if before.replace(".", "").isdigit() and _offset(sign + digits) is not None:
@@ -88,42 +122,6 @@ def dtm_of(moment: Moment) -> str:
     """
     day, _, clock = moment.text.partition("T")
     return day.replace("-", "") + clock.replace(":", "").replace("Z", "+0000")
-
-
-@lru_cache(maxsize=16384)
-def _read(text: str, zone: ZoneInfo | None, message_offset: str | None) -> Reading:
-    body = text.strip()
-    if not body:
-        return None, None
-    offset: int | None = None
-    digits, fraction = body, ""
-    if not (body.isascii() and body.isdigit()):
-        mark = max(body.rfind("+"), body.rfind("-"))
-        if mark > 0:
-            offset = _offset(body[mark:])
-            digits = body[:mark]
-        elif body[-1] in "Zz":
-            offset, digits = 0, body[:-1]
-        digits, _, fraction = digits.rstrip().partition(".")
-        if (
-            not (digits.isascii() and digits.isdigit())
-            or (mark > 0 and offset is None)
-            or (fraction and not (fraction.isascii() and fraction.isdigit()))
-        ):
-            return _otherwise_written(body, zone, message_offset)
-    length = len(digits)
-    if length not in (4, 6, 8, 10, 12, 14) or (fraction and length != 14):
-        return None, "bad-time"
-    try:
-        days = _ordinal(digits[:8])
-        if length <= 8:
-            written = f"{digits[:4]}-{digits[4:6]}-{digits[6:8]}"[: length + length // 2 - 2]
-            if offset is None:
-                offset = _start_offset(days, zone, message_offset)
-            return Moment(written, ((days - _EPOCH_DAY) * 86_400 - offset) * _SECOND), None
-        return _instant(digits, fraction, days, offset, zone, message_offset)
-    except (ValueError, OverflowError):
-        return None, "bad-time"
 
 
 def _instant(
@@ -241,5 +239,5 @@ def _otherwise_written(body: str, zone: ZoneInfo | None, message_offset: str | N
     if not found:
         return None, "bad-time"
     plain = "".join(group or "" for group in found.groups()).replace(":", "")
-    result, code = _read(plain, zone, message_offset)
+    result, code = moment(plain, zone, message_offset)
     return result, (code or "time-format")

@@ -52,11 +52,13 @@ class EventTimes:
         return own or self.recorded
 
     def _read(self, segment: Segment | None, n: int) -> Moment | None:
-        if segment is None:
+        raw = segment.raw(n) if segment is not None else ""
+        if segment is None or not raw:
             return None
-        raw = segment.raw(n)
-        value = self.run.moment(raw) if raw else None
-        for severity, code, text in self.run.found:
-            self.run.report(severity, code, f"{segment.name}-{n}", text)
-        self.run.found.clear()
+        run = self.run
+        value = run.moment(raw)
+        if run.found:
+            for severity, code, text in run.found:
+                run.report(severity, code, f"{segment.name}-{n}", text)
+            run.found.clear()
         return value
