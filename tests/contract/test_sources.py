@@ -61,6 +61,10 @@ class GatedJournal:
         return Page([], None, 0)
 
     @property
+    def held(self) -> list[tuple[str, str | None]]:
+        return [(entry.envelope.control_id, entry.envelope.quarantined) for entry in self.stored]
+
+    @property
     def control_ids(self) -> list[str]:
         return [entry.envelope.control_id for entry in self.stored]
 
@@ -264,7 +268,7 @@ def test_a_message_that_is_too_long_is_rejected_and_the_next_one_taken(kit):
         first, second = map(read_ack, answers)
         assert (first.code, first.control_id) == ("AR", "1")
         assert (second.code, second.control_id) == ("AA", "2")
-        assert journal.control_ids == ["2"]
+        assert journal.held == [("1", "oversize"), ("2", None)]
 
     asyncio.run(story())
 
@@ -415,7 +419,43 @@ def test_a_frame_that_ends_nowhere_is_not_answered_and_the_connection_closed():
             writer.write(b"\x0b" + adt("1"))
             assert await asyncio.wait_for(reader.read(), 5) == b""
             writer.close()
-        assert journal.stored == []
+        assert journal.held == [("1", "truncated")]
+
+    asyncio.run(story())
+
+
+def test_a_line_that_ends_within_a_frame_leaves_its_message_in_quarantine():
+    async def story():
+        journal = GatedJournal()
+        async with mllp(journal) as source:
+            _, writer = await asyncio.open_connection("127.0.0.1", source.source.port)
+            writer.write(b"\x0b" + adt("1")[:-30])
+            writer.close()
+            (answer,) = await source.send(adt("2")[:-4] + b"\x0b" + adt("1"))
+            while len(journal.stored) < 3:
+                await asyncio.sleep(0.01)
+        assert read_ack(answer).code == "AA"
+        assert sorted(journal.held, key=str) == [
+            ("1", "truncated"),
+            ("1", None),
+            ("2", "truncated"),
+        ]
+        half = next(entry for entry in journal.stored if entry.envelope.cut)
+        assert half.raw.body in (adt("1")[:-30], adt("2")[:-4])
+
+    asyncio.run(story())
+
+
+def test_a_connection_that_the_listener_closes_leaves_no_half_message():
+    async def story():
+        journal = GatedJournal()
+        async with mllp(journal) as source:
+            _, writer = await asyncio.open_connection("127.0.0.1", source.source.port)
+            writer.write(b"\x0b" + adt("1")[:-30])
+            await source.send(adt("2"))
+        await asyncio.sleep(0.02)
+        assert journal.held == [("2", None)]
+        writer.close()
 
     asyncio.run(story())
 
@@ -539,6 +579,18 @@ def test_files_go_to_done_or_failed_with_their_answers_beside_them(tmp_path):
         assert sorted(f.name for f in (drop / "failed").iterdir()) == ["0002.hl7", "0002.hl7.ack"]
         assert (drop / "done" / "0001.hl7.ack").read_bytes().count(b"MSA|AA") == 2
         assert (drop / "done" / "0001.hl7").read_bytes() == adt("1") + adt("2")
+
+    asyncio.run(story())
+
+
+def test_a_batch_file_that_was_cut_off_leaves_its_last_message_in_quarantine(tmp_path):
+    async def story():
+        journal = GatedJournal()
+        async with running(FolderHarness, journal, tmp_path, {}) as source:
+            head = b"FHS|^~\\&|ADT|HOSPA\rBHS|^~\\&|ADT|HOSPA\r"
+            await source.send(head + adt("1") + adt("2")[:-6], wait=1)
+        assert journal.held == [("1", None), ("2", "truncated")]
+        assert journal.stored[1].raw.body == adt("2")[:-6]
 
     asyncio.run(story())
 

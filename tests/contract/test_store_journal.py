@@ -1,11 +1,13 @@
 """The journal keeps the promises of its port, on both databases."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from segue.store.listings import EntryFilter
+from segue.store.records import NewEntry
 from tests.support.rows import NOW_US, entry, opened_journal
 
 Where = str | Path
@@ -41,6 +43,22 @@ def test_the_same_control_id_with_other_bytes_is_a_new_entry_that_says_so(where:
         other, foreign = journal.append([entry("MSH|b", "1"), entry("MSH|b", "1", sender="X|Y")])
         assert (other.entry, other.duplicate, other.reused) == (2, False, True)
         assert (foreign.entry, foreign.duplicate, foreign.reused) == (3, False, False)
+
+
+def test_what_did_not_come_whole_takes_no_control_id(where: Where) -> None:
+    def half(body: str) -> NewEntry:
+        made = entry(body, "1")
+        return replace(made, envelope=replace(made.envelope, quarantined="truncated"), ack=b"")
+
+    with opened_journal(where) as journal:
+        held, again, whole = journal.append([half("MSH|a"), half("MSH|a"), entry("MSH|a", "1")])
+        (other,) = journal.append([half("MSH|ab")])
+        (later,) = journal.append([entry("MSH|a", "1")])
+    assert (held.entry, held.reused) == (1, False)
+    assert (again.entry, again.duplicate) == (1, True)
+    assert (whole.entry, whole.duplicate, whole.reused) == (2, False, False)
+    assert (other.entry, other.duplicate, other.reused) == (3, False, False)
+    assert (later.entry, later.duplicate, later.ack) == (2, True, whole.ack)
 
 
 def test_a_control_id_is_forgotten_after_the_horizon(where: Where) -> None:

@@ -23,8 +23,12 @@ from segue.mapping.apply import apply
 from segue.mapping.context import Context, Mapped, SiteRules
 from segue.mapping.load import load
 from segue.model.issues import Issue
+from segue.model.messages import RawMessage
 from segue.pipeline.acceptance import FeedPolicy, refusal
+from segue.pipeline.discard import discard
 from segue.pipeline.process import process
+from segue.pipeline.receive import IntakeSite, Receiver
+from segue.pipeline.replay import replay
 from segue.pipeline.requeue import requeue
 from segue.pipeline.wanted import ADD_CODE
 from tests.support.hub import ROOT, ZONE, Bench, core_mapping, hub
@@ -268,13 +272,39 @@ def _(bench: Bench) -> None:
     half = adt().encode()[:-40]
     unframer = Unframer()
     assert unframer.feed(b"\x0b" + half) == []
-    left = unframer.close()
-    assert left is not None
+    (left,) = unframer.close()
     assert left.text == "The line ended inside a frame, after PID."
     (cut, whole) = Unframer().feed(b"\x0b" + half + frame(adt().encode()))
     assert isinstance(cut, FrameError)
     assert cut.code == "truncated"
     assert parse(whole).get("PV1-19") == "V1"
+
+
+@row(7, "what was cut off is held, replayed as far as it came whole, or discarded")
+def _(bench: Bench) -> None:
+    whole = adt("A01", "DG1|1||I10^^I10||20260705|A").encode()
+    receiver = Receiver(bench.hub.journal, {"adt": "hospa"}, [IntakeSite("hospa", "HOSPA")])
+    for half in (whole[:-9], whole):  # all but the mark of its end: the same bytes
+        receiver.quarantine(RawMessage(half, "adt", 1), "truncated")
+    receiver.close()
+    bench.work()
+    held = bench.exceptions()
+    assert [(state, json.loads(said)[0]["code"]) for state, said in held.values()] == [
+        ("quarantined", "truncated")
+    ] * 2
+    assert bench.resources() == []
+    assert replay(bench.hub, [1], dry_run=True).changed == 1
+    assert discard(bench.hub, [2, 99], "came again") == 1
+    assert bench.exceptions()[2][0] == "discarded"
+    assert replay(bench.hub, [1]).changed == 1
+    assert visit(bench)["status"] == "in-progress"
+    assert bench.resources("Condition") == []
+    bench.work(whole)
+    assert len(bench.resources("Condition")) == 1
+    assert set(bench.exceptions()) == {1, 2}
+    assert bench.exceptions()[1][0] == "processed"
+    with TemporaryDirectory() as folder:
+        assert bench.rebuilt(Path(folder)).different == []
 
 
 @row(8, "null deletes and empty keeps")

@@ -157,8 +157,12 @@ async def read_body(request: Request, kinds: frozenset[str] = BODIES) -> bytes:
     return await bounded(request)
 
 
-async def bounded(request: Request) -> bytes:
+async def bounded(request: Request, parts: list[bytes] | None = None) -> bytes:
     """The body of a request, unpacked, whatever its media type.
+
+    Args:
+        request: whose body is wanted.
+        parts: gets what comes, and holds it when an error is raised.
 
     Raises:
         FhirError: 415 for another packing, 413 for too much, 400 for a body that cannot be
@@ -168,7 +172,8 @@ async def bounded(request: Request) -> bytes:
     length = request.headers.get("content-length", "")
     if length.isdigit() and len(length) < 20 and int(length) > MAX_BODY:
         raise too_large()
-    parts, size = [], 0
+    parts = [] if parts is None else parts
+    size = 0
     async for chunk in request.stream():
         part = chunk
         if unpack is not None:

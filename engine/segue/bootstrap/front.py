@@ -20,6 +20,7 @@ from segue.api.app import build
 from segue.api.authentication import Tokens, Voice, read_tokens
 from segue.api.engine import Engine
 from segue.api.fhir import FhirFace
+from segue.api.hl7v2 import Intake
 from segue.bootstrap.beats import Beats, stage_figures
 from segue.bootstrap.hub import Rules, build_hub, policies
 from segue.bootstrap.start import UNREACHABLE
@@ -66,7 +67,10 @@ async def front(
     app = build(
         FhirFace(hub, settings.http.base_url),
         engine,
-        {feed: partial(intake.handle_er7, feed=feed) for feed in over_http},
+        {
+            feed: Intake(partial(intake.handle_er7, feed=feed), partial(intake.keep_cut, feed))
+            for feed in over_http
+        },
         tokens,
     )
     server = _server(settings, app)

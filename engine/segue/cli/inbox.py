@@ -23,7 +23,7 @@ app = typer.Typer(
     help="Every message that came in, what became of it, and doing it again.",
     no_args_is_help=True,
 )
-STATES = ("waiting", "processed", "parked", "failed", "quarantined")
+STATES = ("waiting", "processed", "parked", "failed", "quarantined", "discarded")
 COLUMNS = {
     "id": "id", "received": "received", "feed": "feed", "event": "event",
     "control_id": "control id", "ack": "ack", "state": "state", "reason": "reason",
@@ -106,7 +106,8 @@ def replay(
 
     Name messages by number, by what `segue inbox list` filters by, or --all. What is
     already applied changes nothing and sends nothing; what no worker has come to yet is
-    left to the workers.
+    left to the workers. What is quarantined or discarded is replayed only by its number
+    or by --state: of a message that was cut off that applies the segments that came whole.
 
     Example: segue inbox replay --state failed --dry-run
     """
@@ -140,6 +141,42 @@ def replay(
         word = "would change" if dry_run else "changed"
         typer.echo(f"{out['entries']} messages: {out['changed']} {word}, {out['failed']} failed")
     if out["failed"]:
+        raise typer.Exit(WRONG)
+
+
+@app.command("discard")
+def discard(
+    because: Annotated[str, typer.Option(help="Why; `segue inbox show` tells it.")],
+    entries: Annotated[
+        list[int] | None,
+        typer.Argument(metavar="[ID]...", help="Numbers of messages, as in the list."),
+    ] = None,
+    config: Config = None,
+    state: Annotated[str | None, typer.Option(help="quarantined or failed.")] = None,
+    feed: Annotated[str | None, typer.Option(help="Name of the feed.")] = None,
+    until: Annotated[str | None, typer.Option(help="Received before (RFC 3339).")] = None,
+    json: Json = False,
+) -> None:
+    """Give up messages that are held back or failed; their text stays in the journal.
+
+    Example: segue inbox discard 42 --because "came whole as 43"
+    """
+    from segue.cli.reach import hub
+    from segue.pipeline.discard import MAY_GO
+    from segue.pipeline.discard import discard as run
+
+    if bool(entries) == (state is not None) or (entries and (feed or until)):
+        raise Failure("which messages? Name them by ID, or by --state (--feed, --until)", USAGE)
+    if state is not None and state not in MAY_GO:
+        raise Failure(f"--state {state}: expected one of {', '.join(MAY_GO)}", USAGE)
+    with reached(config) as parts:
+        numbers = entries or list(parts.inbox.numbers(_filter(state, feed, None, None, until)))
+        count = run(hub(config, parts), numbers, because)
+    if json:
+        print_json({"discarded": count})
+    else:
+        typer.echo(f"{count} discarded")
+    if not count:
         raise typer.Exit(WRONG)
 
 

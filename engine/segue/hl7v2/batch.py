@@ -26,6 +26,7 @@ class Batch:
         batches: how many BHS there are.
         enclosed: whether there is any batch segment.
         header: the first BHS, else FHS; file: whether there is an FHS.
+        cut: whether it ends within a message, and without the trailers that it owes.
     """
 
     messages: list[bytes]
@@ -34,6 +35,7 @@ class Batch:
     enclosed: bool = False
     header: bytes = b""
     file: bool = False
+    cut: bool = False
 
 
 def split(raw: bytes) -> Batch:
@@ -86,6 +88,8 @@ def split(raw: bytes) -> Batch:
                 # A file without BHS counts as one batch, or counts its messages.
                 if batch.batches or _count(segment) not in (None, 0, 1, so_far):
                     _compare(batch, segment, batch.batches, "FTS-1")
+    unclosed = open_batch is not None or in_file
+    batch.cut = unclosed and found[-1][1] == b"MSH" and raw[-1:] not in b"\r\n\x1c"
     if open_batch is not None:
         _warn(batch, "batch-unclosed", "BHS")
     if in_file:
@@ -93,6 +97,19 @@ def split(raw: bytes) -> Batch:
     if not batch.messages:
         _warn(batch, "batch-empty", "")
     return batch
+
+
+def split_cut(raw: bytes) -> list[bytes]:
+    r"""The messages of a payload that ends before its end; the last may end anywhere.
+
+    >>> split_cut(b"BHS|^~\\&\rMSH|^~\\&|A\rMSH|^~\\&|B\rPID|1||7")
+    [b'MSH|^~\\&|A\r', b'MSH|^~\\&|B\rPID|1||7']
+    """
+    messages = split(raw).messages
+    # What is taken apart gets a line end of its own.
+    if messages and messages[-1] is not raw and raw.endswith(messages[-1][:-1]):
+        messages[-1] = messages[-1][:-1]
+    return messages
 
 
 def _count(segment: bytes) -> int | None:

@@ -9,12 +9,16 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from segue.hl7v2.truncation import last_segment
+
 START: Final = b"\x0b"
 END: Final = b"\x1c"
 DEFAULT_MAX: Final = 8 * 1024 * 1024
 """Largest payload, in bytes, unless a listener says otherwise."""
 
-_HEAD = 1024
+_HEAD = 1_048_576
+_MOST_CUT = 64
+"""Messages cut off in one frame that are told apart; more of them come as one."""
 _BEGINS = re.compile(rb"\x0b(?=MSH|FHS|BHS)")
 # Between frames these are silently passed over; double framing leaves an FS, too.
 _BETWEEN = b"\r\n \t\x00\x1c"
@@ -28,7 +32,7 @@ class FrameError:
         code: `oversize` (longer than allowed), `truncated` (a new frame begins, or the
             line ends, inside one), `unframed` (bytes outside any frame).
         text: a sentence for a person.
-        head: the first bytes of the payload, so that it can still be answered.
+        head: what came of the payload; of an oversize one the first MiB, at most.
     """
 
     code: Literal["oversize", "truncated", "unframed"]
@@ -98,12 +102,15 @@ class Unframer:
             self._finish(found)
         return found
 
-    def close(self) -> FrameError | None:
+    def close(self) -> list[FrameError]:
         """The line has ended: what is left over, if anything."""
         left, payload = self._inside and not self._oversize, bytes(self._buffer)
         self._buffer.clear()
         self._inside = self._junk = self._oversize = False
-        return _truncated("The line ended inside a frame", payload) if left else None
+        if not left:
+            return []
+        *cut, last = _parted(payload)
+        return [*cut, _truncated("The line ended inside a frame", last)]
 
     def _skip(self, data: bytes, start: int, found: list[bytes | FrameError]) -> int:
         begin = data.find(START, start)
@@ -123,7 +130,7 @@ class Unframer:
         if len(self._buffer) > self._max:
             self._oversize = True
             text = f"The frame is longer than {self._max} bytes."
-            found.append(FrameError("oversize", text, bytes(self._buffer[:_HEAD])))
+            found.append(FrameError("oversize", text, bytes(self._buffer[: min(_HEAD, self._max)])))
             self._buffer.clear()
 
     def _finish(self, found: list[bytes | FrameError]) -> None:
@@ -133,17 +140,20 @@ class Unframer:
             return
         payload = bytes(self._buffer)
         self._buffer.clear()
-        if START in payload:
-            payload = payload.lstrip(START)
-            *cut, payload = _BEGINS.split(payload)
-            if cut:
-                found.append(_truncated("A new frame began inside this one", cut[0]))
-        found.append(payload)
+        *cut, payload = _parted(payload)
+        found += [*cut, payload]
+
+
+def _parted(payload: bytes) -> tuple[*tuple[FrameError, ...], bytes]:
+    """What of a payload was cut off by a new frame, and the last, which was not."""
+    if START not in payload:
+        return (payload,)
+    *cut, last = _BEGINS.split(payload.lstrip(START))
+    cut[_MOST_CUT:] = [START.join(cut[_MOST_CUT:])] if cut[_MOST_CUT:] else []
+    return *(_truncated("A new frame began inside this one", one) for one in cut), last
 
 
 def _truncated(what: str, payload: bytes) -> FrameError:
     """The end of a frame is missing; its last whole segment says how far it came."""
-    *whole, _ = payload.split(b"\r")
-    name = whole[-1][:3].decode("ascii", "replace") if whole else ""
-    text = f"{what}, after {name}." if name.isalnum() else f"{what}."
-    return FrameError("truncated", text, payload[:_HEAD])
+    name = last_segment(payload)
+    return FrameError("truncated", f"{what}, after {name}." if name else f"{what}.", payload)

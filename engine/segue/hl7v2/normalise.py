@@ -20,6 +20,7 @@ WARNINGS: Final[dict[str, str]] = {
     # the payload
     "frame-marks": "MLLP frame characters were left in the payload and were removed.",
     "byte-order-mark": "The payload began with a byte order mark, which was removed.",
+    "cut-off": "The message did not come whole; only its segments that did were read.",
     "junk-before-header": "Bytes before the MSH segment were skipped.",
     "header-cut": "The first letter of MSH was missing and was put back.",
     "control-characters": "Control characters that no text may hold were removed.",

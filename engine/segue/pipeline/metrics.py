@@ -15,6 +15,10 @@ class Metrics(Protocol):
         """Messages answered: MSA-1, or `duplicate`, or `none` where nothing was answered."""
         ...
 
+    def cut(self, feed: str, cut: str, *, kept: bool) -> None:
+        """What did not come whole (`truncated`, `oversize`): kept in quarantine, or not."""
+        ...
+
     def committed(self, entries: int, seconds: float) -> None:
         """A group commit of the journal."""
         ...
@@ -42,6 +46,9 @@ class NoMetrics:
     def received(self, feed: str, code: str, count: int) -> None:
         """Nothing."""
 
+    def cut(self, feed: str, cut: str, *, kept: bool) -> None:
+        """Nothing."""
+
     def committed(self, entries: int, seconds: float) -> None:
         """Nothing."""
 
@@ -64,6 +71,12 @@ class PrometheusMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._received = Counter(
             "segue_received_messages", "Messages answered.", ["feed", "code"], registry=registry
+        )
+        self._cut = Counter(
+            "segue_cut_messages",
+            "Messages that did not come whole.",
+            ["feed", "cut", "outcome"],
+            registry=registry,
         )
         self._commit = Histogram(
             "segue_journal_commit_seconds",
@@ -100,6 +113,10 @@ class PrometheusMetrics:
     def received(self, feed: str, code: str, count: int) -> None:
         """Messages answered."""
         self._received.labels(feed, code).inc(count)
+
+    def cut(self, feed: str, cut: str, *, kept: bool) -> None:
+        """What did not come whole."""
+        self._cut.labels(feed, cut, "kept" if kept else "dropped").inc()
 
     def committed(self, entries: int, seconds: float) -> None:
         """A group commit of the journal."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from segue.model.deliveries import Outcome, Parcel, QueuedDelivery
-from segue.model.messages import RawMessage
+from segue.model.messages import Cut, RawMessage
 from segue.store.listings import EntryFilter, ListedEntry, Page
 from segue.store.records import Appended, Lease, NewEntry, Setback, Settlement
 
@@ -38,8 +38,12 @@ class Intake(Protocol):
         """Queue a message; its answer goes to the sink, with the ticket."""
         ...
 
-    def reject(self, raw: RawMessage, reason: str, sink: AnswerSink, ticket: Any) -> None:
-        """Answer AR in this message's turn, without storing it."""
+    def reject(self, raw: RawMessage, cut: Cut, reason: str, sink: AnswerSink, ticket: Any) -> None:
+        """Answer AR in this message's turn; what came of it is kept in quarantine."""
+        ...
+
+    def quarantine(self, raw: RawMessage, cut: Cut) -> None:
+        """Keep what came of a message that did not come whole; nobody is answered."""
         ...
 
 

@@ -15,8 +15,10 @@ from segue.care.parting import account_of
 from segue.hl7v2.ack import ANSWERS, conditions, wants
 from segue.hl7v2.errors import Hl7Error
 from segue.hl7v2.message import Message
+from segue.hl7v2.normalise import warning
 from segue.hl7v2.parse import parse
 from segue.hl7v2.peek import peek
+from segue.hl7v2.truncation import last_segment, whole_segments
 from segue.mapping.apply import apply
 from segue.mapping.context import Context, Mapped
 from segue.model.changes import Cause
@@ -119,10 +121,17 @@ def read(hub: Hub, entries: Sequence[InboxEntry], *, release: bool = False) -> l
 def parse_entry(hub: Hub, entry: InboxEntry) -> Message:
     """The message of an entry, in the character sets of its feed.
 
+    Of one that did not come whole it is the segments that did, which says so.
+
     Raises:
         Hl7Error: it is no HL7 v2 message.
     """
-    return parse(entry.raw.body, hub.feed(entry.raw.feed).charset_fallback)
+    fallback = hub.feed(entry.raw.feed).charset_fallback
+    if not entry.envelope.cut:
+        return parse(entry.raw.body, fallback)
+    message = parse(whole_segments(entry.raw.body), fallback)
+    message.issues.append(warning("cut-off", last_segment(entry.raw.body)))
+    return message
 
 
 def context_of(hub: Hub, entry: InboxEntry) -> Context:
@@ -142,6 +151,8 @@ def context_of(hub: Hub, entry: InboxEntry) -> Context:
 
 def _parse(hub: Hub, entry: InboxEntry, release: bool) -> Message | Issue:
     if (held := entry.envelope.quarantined) is not None and not release:
+        if entry.envelope.cut:
+            return _cut(entry)
         return Issue("error", "quarantined", "", held)
     try:
         return parse_entry(hub, entry)
@@ -151,9 +162,19 @@ def _parse(hub: Hub, entry: InboxEntry, release: bool) -> Message | Issue:
         return broken(error)
 
 
+def _cut(entry: InboxEntry) -> Issue:
+    """Why a message that did not come whole is held back, and how far it came."""
+    last = last_segment(entry.raw.body)
+    far = f"ends after {last}" if last else "does not reach the end of its header"
+    if entry.envelope.quarantined == "oversize":
+        return Issue("error", "oversize", last, f"longer than is taken here; what is kept {far}")
+    text = f"the message was cut off; what came {far}; its sender got no acceptance"
+    return Issue("error", "truncated", last, text)
+
+
 def _map(hub: Hub, entry: InboxEntry, message: Message | Issue) -> Reading:
     feed = hub.feed(entry.raw.feed)
-    reply = _reply_to(entry, feed) if feed.replies else None
+    reply = _reply_to(entry, feed) if feed.replies and not entry.envelope.cut else None
     if isinstance(message, Issue):
         return Reading(entry, None, [message], history=feed.history, reply=reply)
     rules = hub.mapping_for(entry.envelope.site)

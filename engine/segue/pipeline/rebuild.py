@@ -24,6 +24,7 @@ from segue.pipeline.addresses import Addresses
 from segue.pipeline.charts import Chart
 from segue.pipeline.compare import Resource, deletion, key_of, parse_key, write
 from segue.pipeline.coordinate import coordinate_person
+from segue.pipeline.discard import restate
 from segue.pipeline.engine import Hub
 from segue.pipeline.evidence import evidence, is_evidence, with_evidence, without_evidence
 from segue.pipeline.facts import unpack, unpack_value
@@ -89,12 +90,15 @@ def rebuild(
     # Who is who comes first, for a visit keeps the Encounter that a client began it with.
     for act in (one for one in acts if one.who):
         _do(silent, act)
-    cursors, quarantined = old.lane_cursors(), old.entries_in("quarantined")
+    cursors, discarded = old.lane_cursors(), old.entries_in("discarded")
+    quarantined = old.entries_in("quarantined")
     last = max(cursors.values(), default=0)
     for start in range(1, last + 1, CHUNK):
-        numbers = list(range(start, min(start + CHUNK, last + 1)))
+        span = range(start, min(start + CHUNK, last + 1))
+        numbers = [number for number in span if number not in discarded]
         _entries(old, silent, numbers, cursors, quarantined, result)
-        advance(len(numbers))
+        advance(len(span))
+    restate(silent, old.issues_of(discarded))
     for act in (one for one in acts if not one.who):
         _do(silent, act)
     with hub.store.read() as reader:

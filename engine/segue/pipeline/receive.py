@@ -9,13 +9,15 @@ What intake can see decides the answer: a message with a header is accepted (AA,
 quarantined one), what has none or is not taken by policy is rejected (AR). What mapping
 finds later never changes it, but for feeds that are answered when `mapped` or `delivered`
 (`segue.pipeline.acceptance`). An acknowledgement that comes in is not acknowledged.
+What did not come whole is kept in quarantine, as far as the feed's `Allowance` goes, and
+takes neither the turn nor the control id of the whole message that its sender sends again.
 Source: HL7 v2.5.1 ch. 2.9; docs/architecture.md, "Intake".
 """
 
 import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from threading import Event, Thread
 from typing import Any, Literal
@@ -24,9 +26,11 @@ import structlog
 
 from segue.hl7v2.ack import ANSWERS, AckCode, AckError, ack, conditions, wants
 from segue.hl7v2.peek import Peek, peek
+from segue.hl7v2.truncation import whole_segments
 from segue.model.instants import instant_of
-from segue.model.messages import Envelope, RawMessage
+from segue.model.messages import Cut, Envelope, RawMessage
 from segue.pipeline.acceptance import DEFAULT, HEADER_VALUES, FeedPolicy, refusal
+from segue.pipeline.allowance import Allowance
 from segue.pipeline.answers import Judge, code_of
 from segue.pipeline.faults import described
 from segue.pipeline.metrics import Metrics, NoMetrics
@@ -46,6 +50,11 @@ BUSY, FULL, GATHER_SECONDS = 4, 64, 0.001
 """After a commit of BUSY messages or more their senders are about to send the next: a batch
 that is smaller than FULL waits this long for them, once. That saves fsyncs and the CPU of
 commits; whoever sends alone never waits."""
+
+NO_ANSWER = ""
+"""MSA-1 of what is not answered."""
+CUT_MARK = b"cut\x00"
+"""Hashed before the bytes of what did not come whole."""
 
 log = structlog.get_logger(__name__)
 
@@ -75,9 +84,10 @@ class NotDurable(Exception):  # noqa: N818 - reads as what happened
 @dataclass(frozen=True, slots=True)
 class _Submission:
     raw: RawMessage
-    sink: AnswerSink
+    sink: AnswerSink | None
     ticket: Any
     refusal: AckError | None = None
+    cut: Cut | None = None
 
 
 class Receiver:
@@ -114,6 +124,7 @@ class Receiver:
         self._policies = policies or {}
         self._judge_mapping = judge
         self._held = waiting
+        self._allowance = Allowance(time.monotonic)
         self._metrics = metrics or NoMetrics()
         self._queue: SimpleQueue[_Submission | None] = SimpleQueue()
         self._closing = Event()
@@ -135,17 +146,23 @@ class Receiver:
         self._submitted += 1
         self._queue.put(_Submission(raw, sink, ticket))
 
-    def reject(self, raw: RawMessage, reason: str, sink: AnswerSink, ticket: Any) -> None:
-        """Answer AR in this message's turn, without storing it.
+    def reject(self, raw: RawMessage, cut: Cut, reason: str, sink: AnswerSink, ticket: Any) -> None:
+        """Answer AR in this message's turn; what came of it is kept in quarantine.
 
         Args:
             raw: as much of it as there is.
+            cut: why that is not all.
             reason: MSA-3; no patient data.
             sink: gets the answer, with the ticket.
             ticket: the sink's own.
         """
         self._submitted += 1
-        self._queue.put(_Submission(raw, sink, ticket, AckError("199", "", reason)))
+        self._queue.put(_Submission(raw, sink, ticket, AckError("199", "", reason), cut))
+
+    def quarantine(self, raw: RawMessage, cut: Cut) -> None:
+        """Keep what came of a message that did not come whole; nobody is answered."""
+        self._submitted += 1
+        self._queue.put(_Submission(raw, None, None, None, cut))
 
     def close(self) -> None:
         """Answer what was submitted, then stop the writer."""
@@ -208,7 +225,7 @@ class Receiver:
                     continue
                 answers[place] = verdict.ack
                 # A commit acknowledgement, or none, waits for nothing.
-                if verdict.ack and entry.ack_code.startswith("A"):
+                if verdict.ack and entry.ack_code.startswith("A") and not entry.envelope.cut:
                     numbers[place] = verdict.entry
                 code = "duplicate" if verdict.duplicate else entry.ack_code
                 _count(tally, entry.raw.feed, code)
@@ -247,7 +264,7 @@ class Receiver:
     ) -> None:
         by_sink: dict[AnswerSink, list[tuple[Any, bytes | None]]] = {}
         for one, answer, number in zip(batch, answers, numbers, strict=True):
-            if self._policies and self._hold(one, answer, number):
+            if one.sink is None or (self._policies and self._hold(one, one.sink, answer, number)):
                 continue
             by_sink.setdefault(one.sink, []).append((one.ticket, answer))
         self._answered += len(batch)
@@ -257,14 +274,14 @@ class Receiver:
             except Exception as error:  # noqa: BLE001 - one source must not harm another
                 log.error("answers.dropped", count=len(pairs), **described(error))  # noqa: TRY400
 
-    def _hold(self, one: _Submission, answer: bytes | None, number: int) -> bool:
+    def _hold(self, one: _Submission, sink: AnswerSink, answer: bytes | None, number: int) -> bool:
         """Whether an answer waits; those of a connection keep their order."""
         policy = self._policies.get(one.raw.feed, DEFAULT)
         delivered = policy.ack == "delivered"
         if not (delivered or policy.decided) or self._held is None:
             return False
         until = time.monotonic() + policy.answer_within
-        held = Held(one.sink, one.ticket, one.raw, number, answer, until, delivered)
+        held = Held(sink, one.ticket, one.raw, number, answer, until, delivered)
         self._held.hold(held)
         return True
 
@@ -272,6 +289,8 @@ class Receiver:
         """The code of the answer, and the entry to store or the rejection to send."""
         raw = one.raw
         policy = self._policies.get(raw.feed, DEFAULT)
+        if one.cut is not None:
+            return self._judge_cut(one, one.cut, policy, stamp)
         seen = peek(raw.body, policy.charset_fallback)
         digest = hashlib.sha256(raw.body).hexdigest()
         site = self._facilities.get(seen.sender_facility) or self._feeds[raw.feed]
@@ -301,12 +320,43 @@ class Receiver:
             return code, answer
         return code, NewEntry(raw, sent, answer, code)
 
+    def _judge_cut(
+        self, one: _Submission, cut: Cut, policy: FeedPolicy, stamp: str
+    ) -> tuple[str, NewEntry | bytes]:
+        """The same of what did not come whole; what has no header is nobody's message."""
+        raw = one.raw
+        whole = whole_segments(raw.body)
+        seen = peek(whole or raw.body, policy.charset_fallback)
+        digest = hashlib.sha256(CUT_MARK + raw.body).hexdigest()
+        code, answer = NO_ANSWER, b""
+        if one.refusal is not None:
+            code, wanted = _code(seen, "R")
+            code = "CE" if code == "CR" else code
+            if wanted:
+                answer = ack(
+                    seen if seen.header else None,
+                    code,
+                    control_id=digest[:16],
+                    now=stamp,
+                    text=one.refusal.text,
+                    errors=[one.refusal],
+                )
+        kept = bool(seen.header) and self._allowance.take(raw.feed, len(raw.body))
+        self._metrics.cut(raw.feed, cut, kept=kept)
+        if not kept:
+            return code, answer
+        site = self._facilities.get(seen.sender_facility) or self._feeds[raw.feed]
+        sent = _held(envelope(seen, raw, digest, site), cut)
+        if not whole:
+            sent = replace(sent, control_id=digest, event="")  # the header is cut, too
+        return code, NewEntry(raw, sent, answer, code)
+
     def _quarantine_reused(self, entries: list[NewEntry]) -> list[NewEntry]:
         """Hold back what reuses a control id, at sites that want that."""
         first: dict[tuple[str, str], set[str]] = {}
         for place, entry in enumerate(entries):
             sent = entry.envelope
-            if self._sites[sent.site].control_id_reuse != "quarantine":
+            if sent.cut or self._sites[sent.site].control_id_reuse != "quarantine":
                 continue
             key = (sent.sender, sent.control_id)
             if key not in first:
@@ -314,7 +364,7 @@ class Receiver:
                 first[key] = {
                     item.entry.envelope.digest
                     for item in page.items
-                    if item.entry.envelope.sender == sent.sender
+                    if item.entry.envelope.sender == sent.sender and not item.entry.envelope.cut
                 }
             if first[key] and sent.digest not in first[key]:
                 entries[place] = NewEntry(
@@ -372,9 +422,7 @@ def _code(seen: Peek, verdict: Verdict) -> tuple[AckCode, bool]:
 
 
 def _held(sent: Envelope, why: str) -> Envelope:
-    return Envelope(
-        sent.sender, sent.control_id, sent.event, sent.digest, sent.site, sent.lane, why
-    )
+    return replace(sent, quarantined=why)
 
 
 def _clean(text: str) -> str:

@@ -21,6 +21,7 @@ from segue.store.leases import lane_cursors
 from segue.store.listings import EntryFilter, ListedEntry, ListedMessage, Page, ShownMessage
 from segue.store.records import Fate
 
+HELD = ("quarantined", "discarded")
 _CHUNK = 500
 _issues = msgspec.json.Decoder(list[Issue]).decode
 
@@ -90,7 +91,11 @@ class Inbox:
         return Page(items[:limit], following, total)
 
     def numbers(self, asked: EntryFilter) -> Iterator[int]:
-        """All entries that fit, the oldest first, as for a replay."""
+        """All entries that fit, the oldest first, as for a replay.
+
+        Those that are held back or given up are there only if their state is asked for:
+        to replay one is a decision about it.
+        """
         if asked.state is not None and asked.state not in {"processed", "waiting"}:
             with self._database.read() as session:
                 found = _in_state(session, asked.state)
@@ -105,7 +110,8 @@ class Inbox:
                 asked, after=after, limit=_CHUNK, newest_first=False, counted=False
             )
             listed = self._listed(page.items)
-            yield from (item.entry.id for item in listed if asked.state in (None, item.state))
+            wanted = (lambda s: s not in HELD) if asked.state is None else asked.state.__eq__
+            yield from (item.entry.id for item in listed if wanted(item.state))
             if page.next is None:
                 return
             after = page.next
@@ -204,7 +210,7 @@ class Inbox:
         with self._database.read() as session:
             rows = session.rows(
                 "SELECT state, count(*) FROM inbox_exception "
-                "WHERE state <> 'processed' GROUP BY state"
+                "WHERE state NOT IN ('processed', 'discarded') GROUP BY state"
             )
         return {"waiting": self.backlog()[0], **dict(rows)}
 

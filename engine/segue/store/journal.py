@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from segue.model.messages import Envelope, InboxEntry, RawMessage
+from segue.model.messages import CUT, Envelope, InboxEntry, RawMessage
 from segue.store.database import Database
 from segue.store.dialects import Row, Session
 from segue.store.listings import EntryFilter, ListedEntry, Page
@@ -61,7 +61,8 @@ class Journal:
 
         A duplicate (same sender, control id and bytes, within the horizon or in
         `entries` itself) is no new entry: it is counted and gets the answer of the
-        first. Source: HL7 v2.5.1 ch. 2.9.2.2 on MSH-10 as the message's identity.
+        first. What did not come whole takes no control id from the message that will.
+        Source: HL7 v2.5.1 ch. 2.9.2.2 on MSH-10 as the message's identity.
         """
         if not entries:
             return []
@@ -75,14 +76,15 @@ class Journal:
             repeats: list[Row] = []
             for entry, (digest, raw) in zip(entries, packed, strict=True):
                 envelope, came = entry.envelope, entry.raw
-                seen = known.setdefault((envelope.sender, envelope.control_id), {})
+                key = (envelope.sender, envelope.control_id, envelope.cut)
+                seen = known.setdefault(key, {})
                 if digest in seen:
                     number, ack = seen[digest]
                     repeats.append((number, came.received, came.feed))
                     verdicts.append(Appended(number, ack, duplicate=True))
                     continue
                 position += 1
-                reused = bool(seen)
+                reused = bool(seen) and not envelope.cut
                 verdicts.append(Appended(position, entry.ack, reused=reused))
                 seen[digest] = (position, entry.ack)
                 rows.append(
@@ -115,17 +117,17 @@ class Journal:
 
     def _known(
         self, session: Session, entries: Sequence[NewEntry]
-    ) -> dict[tuple[str, str], dict[bytes, tuple[int, bytes]]]:
+    ) -> dict[tuple[str, str, bool], dict[bytes, tuple[int, bytes]]]:
         keys = list({(entry.envelope.control_id, entry.envelope.sender) for entry in entries})
         since = min(entry.raw.received for entry in entries) - self._horizon
         where, params = session.among(("control_id", "sender"), keys)
-        known: dict[tuple[str, str], dict[bytes, tuple[int, bytes]]] = {}
-        for sender, control_id, digest, number, ack in session.rows(
-            "SELECT sender, control_id, digest, id, ack FROM entry "
+        known: dict[tuple[str, str, bool], dict[bytes, tuple[int, bytes]]] = {}
+        for sender, control_id, held, digest, number, ack in session.rows(
+            "SELECT sender, control_id, quarantined, digest, id, ack FROM entry "
             f"WHERE {where} AND received >= ? ORDER BY id DESC",
             [*params, since],
         ):
-            known.setdefault((sender, control_id), {})[digest] = (number, ack)
+            known.setdefault((sender, control_id, held in CUT), {})[digest] = (number, ack)
         return known
 
     def read(self, cursors: Mapping[int, int], limit: int = 200) -> list[InboxEntry]:

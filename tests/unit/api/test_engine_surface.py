@@ -1,7 +1,8 @@
 """/health, /metrics, /-/clock and /hl7v2: the surface that is not FHIR."""
 
 import asyncio
-from collections.abc import Callable
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter
+from starlette.requests import ClientDisconnect
 
 from segue.api.app import build
 from segue.api.authentication import Client, Tokens
 from segue.api.engine import Engine
 from segue.api.fhir import FhirFace
+from segue.api.hl7v2 import Intake
 from segue.model.instants import microseconds
 from segue.pipeline.clock import SharedClock, SystemClock
 from segue.pipeline.parts import Pulse
@@ -127,12 +130,17 @@ def test_the_systems_clock_is_not_moved(surface: Make) -> None:
     assert answer.status_code == 409
 
 
+def intake(take: Callable[[bytes], Awaitable[bytes]], kept: list[Any] | None = None) -> Intake:
+    held = [] if kept is None else kept
+    return Intake(take, lambda body, cut: held.append((body, cut)))
+
+
 async def accept(_body: bytes) -> bytes:
     return ACK
 
 
 def test_a_message_by_http_is_answered_with_its_acknowledgement(surface: Make) -> None:
-    made = surface(intakes={"adt": accept})
+    made = surface(intakes={"adt": intake(accept)})
     answer = made.call("POST", "/hl7v2/adt", content=b"MSH|")
     assert (answer.status_code, answer.content) == (200, ACK)
     assert answer.headers["content-type"].startswith("x-application/hl7-v2+er7")
@@ -141,11 +149,28 @@ def test_a_message_by_http_is_answered_with_its_acknowledgement(surface: Make) -
     assert "adt" in unknown.text
 
 
+def test_a_body_that_does_not_come_whole_is_kept(surface: Make) -> None:
+    kept: list[Any] = []
+
+    async def cut() -> AsyncIterator[bytes]:
+        yield b"MSH|first"
+        raise ClientDisconnect
+
+    made = surface(intakes={"adt": intake(accept, kept)})
+    answer = made.call("POST", "/hl7v2/adt", content=cut())
+    assert answer.status_code == 400
+    assert b"MSA" not in answer.content
+    packed = gzip.compress(b"MSH|second" * 200)[:-8]
+    header = {"Content-Encoding": "gzip"}
+    assert made.call("POST", "/hl7v2/adt", content=packed, headers=header).status_code == 400
+    assert kept == [(b"MSH|first", "truncated"), (b"MSH|second" * 200, "truncated")]
+
+
 def test_a_message_that_is_not_durable_is_not_acknowledged(surface: Make) -> None:
     async def refuse(_body: bytes) -> bytes:
         raise NotDurable("the journal is full")
 
-    answer = surface(intakes={"adt": refuse}).call("POST", "/hl7v2/adt", content=b"MSH|")
+    answer = surface(intakes={"adt": intake(refuse)}).call("POST", "/hl7v2/adt", content=b"MSH|")
     assert answer.status_code == 503
     assert b"MSA" not in answer.content
 
@@ -153,7 +178,7 @@ def test_a_message_that_is_not_durable_is_not_acknowledged(surface: Make) -> Non
 def test_a_message_needs_a_client_that_may_write(surface: Make) -> None:
     key = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"  # "secret"
     tokens = Tokens({key: Client("demo", "reader")})
-    made = surface(intakes={"adt": accept}, tokens=tokens)
+    made = surface(intakes={"adt": intake(accept)}, tokens=tokens)
     assert made.call("POST", "/hl7v2/adt", content=b"MSH|").status_code == 401
     header = {"Authorization": "Bearer secret"}
     answer = made.call("POST", "/hl7v2/adt", content=b"MSH|", headers=header)

@@ -98,12 +98,22 @@ def test_a_line_that_ends_inside_a_frame_says_so():
     unframer.feed(b"\x0bMSH|half")
     assert unframer.inside
     assert unframer.pending == 8
-    error = unframer.close()
-    assert error is not None
+    (error,) = unframer.close()
     assert (error.code, error.head) == ("truncated", b"MSH|half")
-    assert unframer.close() is None
+    assert unframer.close() == []
+
+
+def test_all_that_was_cut_off_in_one_frame_is_told_apart():
+    unframer = Unframer()
+    assert unframer.feed(b"\x0bMSH|1\rPID|\x0bMSH|2\rEVN|\x0bMSH|3") == []
+    found = unframer.close()
+    assert [error.head for error in found] == [b"MSH|1\rPID|", b"MSH|2\rEVN|", b"MSH|3"]
+    assert [error.text.rpartition(", ")[2] for error in found[:2]] == ["after MSH.", "after MSH."]
 
 
 def test_a_hostile_frame_is_read_in_linear_time():
     payload = b"\x0bMSH" * 200_000
-    assert len(feed(frame(payload), [], max_size=len(payload))) == 2
+    found = feed(frame(payload), [], max_size=len(payload))
+    assert codes(found) == ["truncated"] * 65
+    assert found[-1] == b"MSH"
+    assert sum(len(error.head) for error in found[:-1]) > 700_000  # type: ignore[union-attr]

@@ -10,6 +10,8 @@ from segue.hl7v2.ack import read_ack
 from segue.hl7v2.peek import peek
 from segue.model.messages import InboxEntry, RawMessage
 from segue.pipeline.acceptance import FeedPolicy
+from segue.pipeline.allowance import BYTES_AN_HOUR, LEAST
+from segue.pipeline.metrics import NoMetrics
 from segue.pipeline.receive import LANES, IntakeSite, Receiver, lane
 from segue.store.listings import EntryFilter, ListedEntry, Page
 from segue.store.records import Appended, NewEntry
@@ -24,6 +26,11 @@ def adt(control_id: str = "1", facility: str = "HOSPA", mrn: str = "100^^^HOSPA^
         f"MSH|^~\\&|ADT|{facility}|SEGUE|HUB|20260705134200||ADT^A01^ADT_A01|{control_id}|P|2.5.1"
         f"{conditions}\rEVN|A01|20260705134200\rPID|1||{mrn}\r"
     ).encode()
+
+
+def known_by(entry: NewEntry) -> tuple[str, str, bool]:
+    sent = entry.envelope
+    return sent.sender, sent.control_id, sent.cut
 
 
 @dataclass
@@ -43,11 +50,10 @@ class MemoryJournal:
                 raise OSError("disk full")
         verdicts = []
         for entry in entries:
-            key = (entry.envelope.sender, entry.envelope.control_id)
             same = [
                 (number, old)
                 for number, old in enumerate(self.stored, 1)
-                if (old.envelope.sender, old.envelope.control_id) == key
+                if known_by(old) == known_by(entry)
             ]
             twins = [p for p in same if p[1].envelope.digest == entry.envelope.digest]
             if twins:
@@ -195,14 +201,61 @@ def test_what_has_no_header_is_rejected_and_not_stored(receiver, journal, answer
 def test_a_rejection_waits_for_its_turn(receiver, journal, answers):
     journal.gate = threading.Event()
     receiver.submit(RawMessage(adt("1"), "adt", 1), answers, 0)
-    receiver.reject(RawMessage(adt("2"), "adt", 1), "too long", answers, 1)
+    receiver.reject(RawMessage(adt("2"), "adt", 1), "oversize", "too long", answers, 1)
     receiver.submit(RawMessage(adt("3"), "adt", 1), answers, 2)
     journal.gate.set()
     got = answers.wait(3)
     assert [ticket for ticket, _ in got] == [0, 1, 2]
     assert [read_ack(ack).code for _, ack in got] == ["AA", "AR", "AA"]
     assert read_ack(got[1][1]).control_id == "2"
-    assert [entry.envelope.control_id for entry in journal.stored] == ["1", "3"]
+    found = [(entry.envelope.control_id, entry.envelope.quarantined) for entry in journal.stored]
+    assert found == [("1", None), ("2", "oversize"), ("3", None)]
+
+
+def test_what_did_not_come_whole_is_held_and_takes_nothing_from_the_whole(
+    receiver, journal, answers
+):
+    whole = adt("7")
+    for body in (whole[:-9], whole, whole[:-9]):
+        receiver.quarantine(RawMessage(body, "adt-b", 1), "truncated")
+    acks = send(receiver, answers, whole, feed="adt-b")
+    assert [ack.code for ack in acks] == ["AA"]
+    assert len(answers.got) == 1
+    held = [entry.envelope for entry in journal.stored]
+    assert [one.quarantined for one in held] == ["truncated", "truncated", None]
+    assert {one.control_id for one in held} == {"7"}
+    assert len({one.digest for one in held}) == 3
+
+
+def test_what_ends_within_its_header_claims_no_control_id_and_what_has_none_is_not_kept(
+    receiver, journal, answers
+):
+    header = adt("70001").partition(b"\r")[0]
+    for body in (header[:-12], b"no message", b""):
+        receiver.quarantine(RawMessage(body, "adt", 1), "truncated")
+    send(receiver, answers, adt("8"))
+    half, _ = (entry.envelope for entry in journal.stored)
+    assert (half.control_id, half.event) == (half.digest, "")
+
+
+def test_halves_are_kept_as_far_as_the_allowance_of_their_feed_goes(journal, answers):
+    counted: list[tuple[str, str, bool]] = []
+
+    class Counted(NoMetrics):
+        def cut(self, feed: str, cut: str, *, kept: bool) -> None:
+            counted.append((feed, cut, kept))
+
+    receiver = Receiver(journal, {"adt": "hospa", "lab": "hospa"}, [HOSPA], metrics=Counted())
+    large = adt("1") + b"x" * BYTES_AN_HOUR
+    receiver.reject(RawMessage(large, "adt", 1), "oversize", "too long", answers, 0)
+    for n in range(1100):
+        receiver.quarantine(RawMessage(adt(str(n))[:-5], "adt", 1), "truncated")
+    receiver.quarantine(RawMessage(adt("1")[:-5], "lab", 1), "truncated")
+    receiver.close()
+    assert read_ack(answers.got[0][1]).code == "AR"
+    assert counted[0] == ("adt", "oversize", False)
+    assert sum(kept for _, _, kept in counted[1:-1]) == BYTES_AN_HOUR // LEAST
+    assert counted[-1] == ("lab", "truncated", True)
 
 
 def test_a_processing_id_that_is_not_taken_is_rejected(journal, answers):

@@ -3,7 +3,8 @@
 A file is read once it has not changed for a moment, each of its messages is an entry of
 its own, and the file moves to `done/` with the acknowledgements beside it (`<name>.ack`),
 or to `failed/` where any message was rejected. A crash in between reads the file again;
-its messages are then duplicates and get the same answers.
+its messages are then duplicates and get the same answers. A batch that ends in the middle
+of a message, without its trailer, was cut off: that message is held in quarantine.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ import structlog
 
 from segue.adapters.sources.payload import HEAD, Payloads
 from segue.hl7v2.ack import read_ack
-from segue.hl7v2.batch import split
+from segue.hl7v2.batch import split, split_cut
 from segue.model.instants import Clock
 from segue.pipeline.ports import Intake
 
@@ -124,11 +125,14 @@ class Folder:
                 head = handle.read(HEAD)
             self._file_away(file, await self._payloads.refuse(head), accepted=False)
             return
-        batch = split(await asyncio.to_thread(file.read_bytes))
+        raw = await asyncio.to_thread(file.read_bytes)
+        batch = split(raw)
+        messages = split_cut(raw) if batch.cut else batch.messages
         acks: list[bytes] = []
-        for start in range(0, len(batch.messages), self.config.window):
-            window = batch.messages[start : start + self.config.window]
-            answers = await self._payloads.submit(window)
+        for start in range(0, len(messages), self.config.window):
+            end = start + self.config.window
+            last = batch.cut and end >= len(messages)
+            answers = await self._payloads.submit(messages[start:end], cut=last)
             if None in answers:
                 # The journal failed: the file stays, and is read again.
                 log.warning("file.kept", feed=self.feed)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from segue.adapters.sources.payload import Payloads
 from segue.hl7v2.batch import split
 from segue.model.instants import Clock
+from segue.model.messages import Cut
 from segue.pipeline.ports import Intake
 from segue.pipeline.receive import NotDurable
 
@@ -37,12 +38,24 @@ class HttpIntake:
             UnknownFeedError: there is no such feed.
             NotDurable: the journal failed; the client must send again (503).
         """
-        payloads = self._feeds.get(feed)
-        if payloads is None:
-            raise UnknownFeedError(f"{feed}: no feed of kind http has this name")
+        payloads = self._of(feed)
         batch = split(body)
         answers = await payloads.submit(batch.messages or [body])
         acks = [answer for answer in answers if answer is not None]
         if len(acks) < len(answers):
             raise NotDurable("The message could not be stored. Send it again.")
         return payloads.whole(batch, acks)
+
+    def keep_cut(self, feed: str, body: bytes, cut: Cut) -> None:
+        """Keep what came of a request that did not come whole, in quarantine.
+
+        Raises:
+            UnknownFeedError: there is no such feed.
+        """
+        self._of(feed).quarantine(body, cut)
+
+    def _of(self, feed: str) -> Payloads:
+        payloads = self._feeds.get(feed)
+        if payloads is None:
+            raise UnknownFeedError(f"{feed}: no feed of kind http has this name")
+        return payloads

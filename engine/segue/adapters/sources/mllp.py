@@ -18,7 +18,7 @@ import structlog
 
 from segue.adapters.tls import TlsConfig, listener_context
 from segue.hl7v2.ack import batch_ack
-from segue.hl7v2.batch import Batch, split
+from segue.hl7v2.batch import Batch, split, split_cut
 from segue.hl7v2.mllp import FrameError, Unframer, frame
 from segue.hl7v2.peek import peek
 from segue.model.instants import Clock, microseconds
@@ -115,6 +115,11 @@ class MllpListener:
         self._server = None
         log.info("feed.stopped", feed=self.feed)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it closes its connections itself: their senders are not the ones to blame."""
+        return self._server is None
+
     def answered(self, answers: Sequence[tuple[Any, bytes | None]]) -> None:
         """Take acknowledgements from the writer's thread."""
         assert self._loop is not None
@@ -160,17 +165,19 @@ class MllpListener:
                 # Cut off or outside any frame: its sender waits for no answer.
                 header = found.head.partition(b"\r")
                 log.warning(
-                    "frame.dropped",
+                    "frame.dropped" if found.code == "unframed" else "frame.cut-off",
                     feed=self.feed,
                     reason=found.code,
                     text=found.text,
                     control_id=peek(header[0]).control_id if header[1] else "",
                 )
+                if found.code == "truncated":
+                    for body in split_cut(found.head):
+                        self._intake.quarantine(RawMessage(body, self.feed, received), "truncated")
                 return
             connection.unanswered += 1
-            self._intake.reject(
-                RawMessage(found.head, self.feed, received), found.text, self, connection
-            )
+            raw = RawMessage(found.head, self.feed, received)
+            self._intake.reject(raw, "oversize", found.text, self, connection)
         else:
             batch = split(found)
             bodies = batch.messages or [found]
@@ -237,6 +244,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc  # its sender sends again what was not answered, however it ended
+        if not self._listener.stopping:
+            for cut in self._unframer.close():
+                self._listener._submit(self, cut)  # noqa: SLF001
         self._listener._connections.discard(self)  # noqa: SLF001
         self._transport = None
 

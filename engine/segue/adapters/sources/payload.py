@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from segue.hl7v2.ack import batch_ack
-from segue.hl7v2.batch import Batch
+from segue.hl7v2.batch import Batch, split_cut
 from segue.model.instants import Clock, microseconds
-from segue.model.messages import RawMessage
+from segue.model.messages import Cut, RawMessage
 from segue.pipeline.ports import Intake
 
-HEAD = 1024
-"""Bytes of a message that is too long, enough to answer it."""
+HEAD = 1_048_576
+"""Bytes that are kept of a message that is too long, at most."""
+TOO_LONG, CUT_OFF = "The message is longer than {} bytes.", "The batch ends within this message."
 
 
 class Payloads:
@@ -36,16 +37,24 @@ class Payloads:
         self._max_bytes = max_bytes
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def submit(self, bodies: Sequence[bytes]) -> list[bytes | None]:
-        """Make messages durable; their answers in order, None where that failed."""
+    async def submit(self, bodies: Sequence[bytes], *, cut: bool = False) -> list[bytes | None]:
+        """Make messages durable; their answers in order, None where that failed.
+
+        Args:
+            bodies: the messages.
+            cut: whether the last of them did not come whole.
+        """
         self._loop = loop = asyncio.get_running_loop()
         received = microseconds(self._clock())
         pending: list[asyncio.Future[bytes | None]] = []
-        for body in bodies:
+        for place, body in enumerate(bodies, 1):
             future: asyncio.Future[bytes | None] = loop.create_future()
             pending.append(future)
             if len(body) > self._max_bytes:
-                self._reject(body[:HEAD], received, future)
+                reason = TOO_LONG.format(self._max_bytes)
+                self._reject(body[:HEAD], received, "oversize", reason, future)
+            elif cut and place == len(bodies):
+                self._reject(body, received, "truncated", CUT_OFF, future)
             else:
                 self._intake.submit(RawMessage(body, self._feed, received), self, future)
         return list(await asyncio.gather(*pending))
@@ -54,12 +63,19 @@ class Payloads:
         """The answer to a payload that is too long to be read, by its first bytes."""
         self._loop = loop = asyncio.get_running_loop()
         future: asyncio.Future[bytes | None] = loop.create_future()
-        self._reject(head[:HEAD], microseconds(self._clock()), future)
+        received, reason = microseconds(self._clock()), TOO_LONG.format(self._max_bytes)
+        self._reject(head[:HEAD], received, "oversize", reason, future)
         return await future or b""
 
-    def _reject(self, head: bytes, received: int, ticket: Any) -> None:
-        reason = f"The message is longer than {self._max_bytes} bytes."
-        self._intake.reject(RawMessage(head, self._feed, received), reason, self, ticket)
+    def quarantine(self, body: bytes, cut: Cut) -> None:
+        """Keep what came of a payload whose sender went away, or may send no more."""
+        received = microseconds(self._clock())
+        for one in split_cut(body):
+            self._intake.quarantine(RawMessage(one, self._feed, received), cut)
+
+    def _reject(self, body: bytes, received: int, cut: Cut, reason: str, ticket: Any) -> None:
+        raw = RawMessage(body, self._feed, received)
+        self._intake.reject(raw, cut, reason, self, ticket)
 
     def whole(self, batch: Batch, acks: Sequence[bytes]) -> bytes:
         """The answer to a payload: acknowledgements one after the other, or in a batch."""
