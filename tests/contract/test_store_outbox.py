@@ -384,7 +384,7 @@ def test_the_inbox_shows_what_became_of_each_entry(where: Where) -> None:
         assert list(inbox.numbers(EntryFilter())) == [1, 2, 3, 4, 5, 6]
         assert list(inbox.numbers(EntryFilter(state="parked"))) == [2]
         assert list(inbox.numbers(EntryFilter(state="processed"))) == [1, 4]
-        assert inbox.counts() == {"waiting": 2, "parked": 1, "failed": 1}
+        assert inbox.counts() == {"parked": 1, "failed": 1}
         assert inbox.backlog() == (2, NOW_US)
 
         shown = inbox.show(1)

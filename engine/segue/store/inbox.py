@@ -206,13 +206,13 @@ class Inbox:
         return made
 
     def counts(self) -> dict[str, int]:
-        """How many entries need a person, by state, and how many wait."""
+        """How many entries need a person, by state."""
         with self._database.read() as session:
             rows = session.rows(
                 "SELECT state, count(*) FROM inbox_exception "
                 "WHERE state NOT IN ('processed', 'discarded') GROUP BY state"
             )
-        return {"waiting": self.backlog()[0], **dict(rows)}
+        return dict(rows)
 
     def backlog(self) -> tuple[int, int | None]:
         """How many entries wait, and when the oldest of them came (µs)."""
