@@ -214,19 +214,27 @@ class Outbox:
                 session.upsert("outbox_exception", EXCEPTION[:1], EXCEPTION[1:], rows)
 
     def _move_cursors(self, session: Session, settlements: Sequence[Settlement]) -> None:
-        keys = [("outbox", one.lease.partition) for one in settlements]
-        session.lock("lease", ("log", "partition"), keys)
-        lost = {
-            one.lease.partition
-            for one in settlements
-            if not session.run(
-                "UPDATE lease SET cursor = CASE WHEN cursor < ? THEN ? ELSE cursor END "
-                "WHERE log = 'outbox' AND partition = ? AND token = ?",
-                (one.cursor or 0, one.cursor or 0, one.lease.partition, one.lease.token),
-            )
-        }
+        where, params = session.among(
+            ("partition",), [(one.lease.partition,) for one in settlements]
+        )
+        found = session.rows(
+            f"SELECT partition, token, cursor FROM lease WHERE log = 'outbox' AND {where}"
+            + session.locking("log, partition"),
+            params,
+        )
+        held = {(partition, token): cursor for partition, token, cursor in found}
+        moved: list[Row] = []
+        lost = set()
+        for one in settlements:
+            key = (one.lease.partition, one.lease.token)
+            if key not in held:
+                lost.add(one.lease.partition)
+            elif one.cursor is not None and one.cursor > held[key]:
+                moved.append(("outbox", one.lease.partition, one.cursor))
         if lost:
             raise RevisionConflict(moves=lost)
+        if moved:
+            session.update("lease", ("log", "partition"), ("cursor",), moved)
 
     def release(self) -> None:
         """Give all partitions back, so that another sender can go on at once."""
