@@ -7,7 +7,7 @@ import pytest
 
 from segue.model.deliveries import QueuedDelivery, Receipt
 from segue.model.issues import Issue
-from segue.store.listings import DeliveryFilter, EntryFilter
+from segue.store.listings import DeliveryFilter, DeliveryState, EntryFilter
 from segue.store.outbox import Outbox
 from segue.store.records import Commit, CursorMove, Lease, RevisionConflict, Setback, Settlement
 from segue.store.store import Store
@@ -226,18 +226,43 @@ def test_a_setback_is_kept_until_it_is_sent(where: Where) -> None:
         ]
         assert (found[0].category, found[0].status, found[0].text) == ("refused", 422, "no")
         backlog = store.deliveries().backlog()["lab"]
-        assert (backlog.waiting, backlog.delayed, backlog.blocked, backlog.oldest) == (
-            0,
-            1,
-            1,
-            NOW_US,
-        )
+        assert (backlog.waiting, backlog.delayed, backlog.blocked) == (1, 1, 0)
+        assert backlog.oldest == NOW_US
         outbox.settle([Settlement(lease, sent=[sent(one, 2)], cursor=spot(three))])
         assert [s.queued.id for s in outbox.setbacks(lease)] == [two.id]
         states = {
             item.queued.id: item.state for item in store.deliveries().page(DeliveryFilter()).items
         }
-        assert states == {one.id: "sent", two.id: "blocked", three.id: "sent"}
+        assert states == {one.id: "sent", two.id: "waiting", three.id: "sent"}
+
+
+def test_a_delivery_is_blocked_behind_a_dead_one_and_waits_behind_a_delayed_one(
+    where: Where,
+) -> None:
+    with opened(where) as store:
+        queue(store, 0, 0, 8, 8)
+        outbox, deliveries = store.outbox("s"), store.deliveries()
+        lease = lease_of(outbox, 0)
+        dead, behind_dead, delayed, behind_delayed = outbox.read(lease, 0, 10)
+        behind = [setback(one, "blocked") for one in (behind_dead, behind_delayed)]
+        first = [setback(dead, "dead"), setback(delayed, "delayed", 77)]
+        outbox.settle([Settlement(lease, setbacks=first + behind, cursor=spot(behind_delayed))])
+
+        def in_state(state: DeliveryState) -> list[int]:
+            page = deliveries.page(DeliveryFilter(state=state))
+            assert page.total == len(page.items)
+            assert {item.state for item in page.items} <= {state}
+            return sorted(item.queued.id for item in page.items)
+
+        assert in_state("blocked") == [behind_dead.id]
+        assert in_state("waiting") == [behind_delayed.id]
+        backlog = deliveries.backlog()["lab"]
+        counted = (backlog.waiting, backlog.delayed, backlog.blocked, backlog.dead)
+        assert counted == (1, 1, 1, 1)
+
+        deliveries.retry(DeliveryFilter(ids=(dead.id,)), "they are back", NOW_US)
+        assert in_state("blocked") == []
+        assert in_state("waiting") == sorted([behind_dead.id, behind_delayed.id])
 
 
 def test_a_sender_whose_lease_is_lost_writes_nothing(where: Where) -> None:

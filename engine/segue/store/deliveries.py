@@ -22,6 +22,14 @@ from segue.store.outbox_rows import (
 )
 
 OPEN = ("delayed", "blocked", "dead")
+# What is behind another one of its lane is blocked where that one is dead; behind one that
+# is only delayed it waits, as it will go by itself.
+_DEAD = (
+    "WITH dead AS (SELECT partition, lane, min(spot) AS spot FROM outbox_exception "
+    "WHERE state = 'dead' GROUP BY partition, lane) "
+)
+_BEHIND = "LEFT JOIN dead d ON d.partition = x.partition AND d.lane = x.lane AND d.spot < x.spot"
+_STATE = "CASE WHEN x.state = 'blocked' AND d.spot IS NULL THEN 'waiting' ELSE x.state END"
 # On SQLite a position is its tx: a partition's own rows are found by their index. Elsewhere
 # an old tx may have a new position, so that commits lead.
 _WAITING = f"JOIN commits c ON c.tx = o.id >> {ORDINAL_BITS} WHERE {UNSETTLED} GROUP BY g.partition"
@@ -50,15 +58,15 @@ class Deliveries:
         where, params = _conditions(asked)
         source = (
             f"FROM outbox o JOIN commits c ON c.tx = o.id >> {ORDINAL_BITS} "
-            "LEFT JOIN outbox_exception x ON x.id = o.id "
+            f"LEFT JOIN outbox_exception x ON x.id = o.id {_BEHIND} "
             "LEFT JOIN outbox_receipt r ON r.id = o.id WHERE " + (" AND ".join(where) or "1 = 1")
         )
         with self._database.read() as session:
-            total = session.row(f"SELECT count(*) {source}", params)
+            total = session.row(f"{_DEAD}SELECT count(*) {source}", params)
             cut, cut_params = ("", []) if after is None else (" AND o.id < ?", [after])
             rows = session.rows(
-                f"SELECT {COLUMNS}, x.state, x.attempts, x.not_before, x.category, x.status, "
-                "x.text, x.because, r.at, r.attempts, r.status, r.message "
+                f"{_DEAD}SELECT {COLUMNS}, {_STATE}, x.attempts, x.not_before, x.category, "
+                "x.status, x.text, x.because, r.at, r.attempts, r.status, r.message "
                 f"{source}{cut} ORDER BY o.id DESC LIMIT ?",
                 [*params, *cut_params, limit + 1],
             )
@@ -143,9 +151,10 @@ class Deliveries:
             if cursors:
                 found += _waiting(session, cursors)
             found += session.rows(
-                "SELECT x.partition, x.state, count(*), min(c.at) FROM outbox_exception x "
+                f"{_DEAD}SELECT x.partition, {_STATE} AS shown, count(*), min(c.at) "
+                f"FROM outbox_exception x {_BEHIND} "
                 f"JOIN commits c ON c.tx = x.id >> {ORDINAL_BITS} "
-                "WHERE x.state IN ('delayed', 'blocked', 'dead') GROUP BY x.partition, x.state"
+                "WHERE x.state IN ('delayed', 'blocked', 'dead') GROUP BY x.partition, shown"
             )
         counts: dict[str, dict[str, int]] = {}
         oldest: dict[str, list[int]] = {}
@@ -224,9 +233,11 @@ def _conditions(asked: DeliveryFilter) -> tuple[list[str], list[Any]]:
     if asked.until is not None:
         add("c.at < ?", asked.until)
     if asked.state == "waiting":
-        add("x.id IS NULL AND r.id IS NULL")
+        add("((x.id IS NULL AND r.id IS NULL) OR (x.state = 'blocked' AND d.spot IS NULL))")
     elif asked.state == "sent":
         add("r.id IS NOT NULL")
+    elif asked.state == "blocked":
+        add("x.state = 'blocked' AND d.spot IS NOT NULL")
     elif asked.state is not None:
         add("x.state = ?", asked.state)
     return where, params

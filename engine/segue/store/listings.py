@@ -50,6 +50,8 @@ class ListedEntry:
 
 
 DeliveryState = Literal["waiting", "delayed", "blocked", "sent", "dead", "dropped"]
+"""`delayed` has a time to be tried again at, `dead` needs a person, `blocked` is behind a
+dead one of its lane; all else that is to be sent is `waiting`."""
 
 
 @dataclass(frozen=True, slots=True)

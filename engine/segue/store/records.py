@@ -246,8 +246,8 @@ class Setback:
     """A delivery that was not sent: what its exception row says.
 
     Attributes:
-        state: `delayed` (due at not_before), `blocked` (behind one of its lane),
-            `dead`, `dropped`.
+        state: `delayed` (due at not_before), `blocked` (behind one of its lane, whether
+            that is delayed or dead), `dead`, `dropped`.
     """
 
     queued: QueuedDelivery
