@@ -4,10 +4,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from segue.care.protocols import Protocols, name_of
 from segue.fhir.validation.validator import Validator
+from segue.pipeline.charts import Charts, Directory
 from segue.pipeline.definitions import own, register_definitions
 from tests.support.api import Api, running
 
@@ -102,3 +105,60 @@ def test_a_protocol_is_shown_as_a_draft_until_it_is_put_in_force(
             register_definitions(replace(hub, protocols=hub.protocols.in_force(names)))
             shown.append(api.get("PlanDefinition/pd-00-core-coordination")["status"])
         assert shown == ["draft", "active", "draft"]
+
+
+def test_a_protocol_whose_file_is_gone_is_retired_and_comes_back_with_it(
+    where: Path | str, tmp_path: Path
+) -> None:
+    with running(where, tmp_path) as api:
+        bench, whole = api.bench, api.bench.hub
+        register_definitions(whole)
+        bench.process(adt("A01", 6), adt("A03", 8))
+        asked = [one for one in api.find("Task", "status=requested") if of_pd_05(one)]
+        assert asked
+        parts = whole.protocols
+        without = Protocols(
+            [one for one in parts.actions.values() if one.protocol != "PD-05"],
+            parts.clocks,
+            [one for one in parts.definitions if name_of(one) != "PD-05"],
+            activities=parts.activities,
+        )
+        shown = []
+        for protocols in (without, without, parts):
+            # As after a start: nothing of before is remembered.
+            hub = replace(
+                whole,
+                protocols=protocols,
+                rules_digest=b"",
+                charts=Charts(),
+                directory=Directory(),
+            )
+            register_definitions(hub)
+            found = api.get("PlanDefinition/pd-05-surveillance")
+            shown.append((found["status"], found["meta"]["versionId"]))
+            if protocols is without:
+                bench.hub = hub
+                bench.process(adt("A03", 9))
+                for task in asked:
+                    assert api.get(f"Task/{task['id']}")["status"] == "cancelled"
+                others = [one for one in api.find("Task") if not of_pd_05(one)]
+                assert "requested" in {one["status"] for one in others}
+        assert shown == [("retired", "2"), ("retired", "2"), ("active", "3")]
+
+
+def of_pd_05(task: dict[str, Any]) -> bool:
+    return "surveillance" in json.dumps(task.get("instantiatesCanonical", ""))
+
+
+def adt(event: str, day: int) -> str:
+    """A stay that began on 6 July and ends, from its A03 on, on the 8th."""
+    at = f"202607{day:02}120000-0400"
+    end = ("01" if day == 8 else "06") + "|" * 9 + "20260708120000-0400" if day >= 8 else ""
+    return "\r".join(
+        (
+            f"MSH|^~\\&|EPIC|HOSPA|HUB|HIE|{at}||ADT^{event}|{day}|P|2.5.1",
+            f"EVN|{event}|{at}",
+            "PID|1||100^^^HOSPA^MR||DOE^JANE||19500101|F",
+            "PV1|1|I|4W^1^A" + "|" * 16 + "V1" + "|" * 17 + end,
+        )
+    )

@@ -11,14 +11,19 @@ from typing import Any
 
 import structlog
 
+from segue.fhir.canonical import loads
 from segue.fhir.profiles import site_definitions
 from segue.mapping.concept_maps import concept_map
 from segue.model.identity import ResourceKey, stable_id
 from segue.pipeline.compare import content_of
 from segue.pipeline.engine import Hub
+from segue.pipeline.owned import DEFINED
 from segue.pipeline.record import register
 
 Resource = Mapping[str, Any]
+
+RETIRED = "retired"
+"""Source: https://hl7.org/fhir/R4/valueset-publication-status.html"""
 
 log = structlog.get_logger(__name__)
 
@@ -51,11 +56,13 @@ def register_definitions(hub: Hub) -> None:
     """Store them as they are now: to be called at the start, and when a mapping changed.
 
     What a client has stored under the same id stays. A site's file that is no valid
-    resource is left out, and said; it is used all the same.
+    resource is left out, and said; it is used all the same. What was stored of a file
+    that is gone stays as `retired`, so that what names it can still be read.
     """
     found = {ResourceKey(one["resourceType"], one["id"]): dict(one) for one in own(hub)}
     with hub.store.read() as reader:
         heads = reader.heads(found)
+        known = reader.registers(DEFINED)
     fresh = []
     for key, resource in found.items():
         head = heads.get(key)
@@ -67,4 +74,8 @@ def register_definitions(hub: Hub) -> None:
             log.warning("definition.left_out", resource=key.reference, url=resource.get("url"))
             continue
         fresh.append(resource)
+    for version in known:
+        resource = loads(version.body or "{}")
+        if version.key not in found and resource.get("status") != RETIRED:
+            fresh.append({**resource, "status": RETIRED})
     register(hub, "definitions", fresh)

@@ -164,6 +164,15 @@ class Reader:
         )
         return [stored(row) for row in rows]
 
+    def registers(self, types: Collection[str]) -> list[StoredVersion]:
+        """All directory resources of these types as they are now."""
+        where, params = self.session.among(("r.type",), [(name,) for name in types])
+        rows = self.session.rows(
+            f"{_CURRENT} WHERE {where} AND r.kind = ? AND r.deleted = 0 ORDER BY r.pk",
+            [*params, KINDS["directory"]],
+        )
+        return [stored(row) for row in rows]
+
     def lane_cursors(self) -> dict[int, int]:
         """Lane of the journal to the last entry of it that is done with."""
         return lane_cursors(self.session)
