@@ -203,6 +203,8 @@ def test_s06_the_work_of_a_visit_that_was_registered_twice_is_done_once(
     assert (one["encounter"]["reference"], one["status"]) == (f"Encounter/{kept['id']}", "accepted")
     keys = {i["value"] for i in one["identifier"] if i["system"] == "urn:segue:need"}
     assert keys == {"HOSPA|M5|med-rec|1", "HOSPA|M6|med-rec|1"}
+    ended = players.read(f"Task/{gone['id']}")
+    assert (ended["status"], ended["statusReason"]["coding"][0]["code"]) == ("cancelled", "merged")
 
 
 def test_s06_a_merge_with_itself_is_kept_aside(players: Cast, told: Teller) -> None:

@@ -18,7 +18,7 @@ from segue.model.issues import Issue
 Resource = Mapping[str, Any]
 
 _PLAN_ENDED: Final = frozenset({"completed", "revoked", "entered-in-error"})
-_HISTORY: Final = frozenset({"anchor-voided", "superseded", "deceased"})
+_HISTORY: Final = frozenset({"anchor-voided", "merged", "superseded", "deceased"})
 _AFTER_THE_END: Final = frozenset({"bill-tcm"})
 
 

@@ -20,10 +20,10 @@ def retract(
 ) -> dict[str, Any] | None:
     """What becomes of a stored care resource that coordination yields no more.
 
-    A Task is cancelled (`deceased`, `anchor-voided`, or `superseded` where the anchor
-    still stands), unless it has ended: then it stays as it is, and where nobody but the hub
-    has acted on it, a tag says that it counts no more. A plan is revoked, an episode
-    cancelled.
+    A Task is cancelled (`deceased`, `merged` where its visit goes on under another
+    number, `anchor-voided`, or `superseded` where the anchor still stands), unless it has
+    ended: then it stays as it is, and where nobody but the hub has acted on it, a tag says
+    that it counts no more. A plan is revoked, an episode cancelled.
 
     Args:
         resource: as stored.
@@ -105,6 +105,8 @@ def _reason(task: Mapping[str, Any], person: Person) -> str:
     visit_key, _, generation = key.rpartition("|")
     visit_key, _, need = visit_key.rpartition("|")
     visit = next((one for one in person.visits if one.key == visit_key), None)
+    if visit is None and any(visit_key in one.numbers for one in person.visits):
+        return "merged"
     if visit is None or visit.status in NOT_REAL:
         return "anchor-voided"
     if need in ("notify-admit", "find-pcp"):

@@ -70,6 +70,7 @@ REASONS: Final = {
     for code in (
         "deceased",
         "anchor-voided",
+        "merged",
         "superseded",
         "re-anchored",
         "readmitted",

@@ -43,7 +43,7 @@ RECEIPT_OUTPUTS = frozenset({"delivery-receipt"})
 NEED = "urn:segue:need"
 """System of the identifier that says what a Task is for."""
 
-HISTORY_REASONS = frozenset({"anchor-voided", "superseded"})
+HISTORY_REASONS = frozenset({"anchor-voided", "merged", "superseded"})
 """Codes of `Task.statusReason` of Tasks that were cancelled as if they had never been."""
 
 RENEWED = "renewed"

@@ -1,6 +1,7 @@
 """What must not happen: tasks for the wrong, the dead, the transferred; leaks; false closure."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -197,6 +198,16 @@ def test_without_a_known_provider_the_hospital_owns_and_looks_for_one():
     assert sum("find-pcp" in key(task) for task in view.tasks) == 1
     person.practice = "pcpb"
     assert reason(retract(view.task("find-pcp", V), person)) == "superseded"
+
+
+def test_tasks_of_a_visit_that_goes_on_under_another_number_are_retracted_as_merged():
+    person = primed()
+    visit = admit(person, V, "06-29 10:00")
+    task = View(person, "06-29 11:00").task("notify-admit", V)
+    person.visits = [replace(visit, key="HOSPA|V9", numbers=[visit.key])]
+    assert reason(retract(task, person)) == "merged"
+    person.visits = [replace(visit, key="HOSPA|V9")]
+    assert reason(retract(task, person)) == "anchor-voided"
 
 
 # No false closure
