@@ -464,6 +464,22 @@ def test_what_the_fold_remarks_is_an_issue_of_the_entry_that_caused_it_and_of_no
         assert "cancel-without-target" in bench.exceptions()[2][1]
 
 
+def test_a_cancel_wants_its_target_no_more_once_that_has_come(tmp_path: Path) -> None:
+    undo = admit(1, "A12").replace("08:01", "10:00")
+    move = admit(1, "A02").replace("4W^1^1", "5E^2^2")
+    with hub(tmp_path, TestClock.at(INSTANT), ROUTES) as bench:
+        bench.process(admit(1))
+        bench.process(undo)
+        assert "cancel-without-target" in bench.exceptions()[2][1]
+        bench.process(move)
+        assert bench.exceptions() == {}
+        apart = bench.state()
+    with hub(tmp_path / "batch", TestClock.at(INSTANT), ROUTES) as bench:
+        bench.process(admit(1), undo, move)
+        assert bench.exceptions() == {}
+        assert bench.state() == apart
+
+
 def test_an_earlier_visit_that_is_heard_of_later_regroups_the_stay(tmp_path: Path) -> None:
     def visit(number: int, day: int, event: str = "A01", **more: str) -> str:
         return adt(

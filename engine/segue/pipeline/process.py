@@ -5,8 +5,9 @@ cannot be used fails alone, with an issue, and never holds up what comes after i
 """
 
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, product
 from typing import NamedTuple
 
 import structlog
@@ -36,8 +37,9 @@ from segue.pipeline.kept_mappings import keep
 from segue.pipeline.kin import Affected
 from segue.pipeline.record import Recorder
 from segue.pipeline.refold import (
+    NOWHERE,
     UNKNOWN,
-    WAITING,
+    UNPLACED,
     add_fact,
     awaiting,
     doubts,
@@ -419,32 +421,38 @@ def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> Iterator[No
         awaited -= awaiting(found.chart for found in affected.values())
     done = {fact.id for fact in mapped.facts}
     for found in affected.values():
-        if settled := (found.settled | awaited) - done:
+        settled: dict[str, list[str]] = {}
+        for code, fact_id in chain(awaited, product([UNPLACED.code], found.settled)):
+            if fact_id not in done:
+                settled.setdefault(fact_id, []).append(code)
+        if settled:
             done |= _unpark(draft, found.chart, settled)
 
 
-def _unpark(draft: Draft, chart: Chart, settled: set[str]) -> set[str]:
-    """Let facts wait no more for their visit, now that it is known; those that were found.
+def _unpark(draft: Draft, chart: Chart, settled: Mapping[str, Sequence[str]]) -> set[str]:
+    """Let facts wait no more, now that their visit or target is known; those that were found.
 
     What they say is in the changes of the step that settled it. An entry is parked as
-    long as any of its facts waits.
+    long as any of its facts waits for its visit.
 
     Args:
         draft: with that step.
         chart: of the person.
-        settled: ids of the facts that found their visit.
+        settled: id of each such fact, and the codes of the issues that are over with it.
     """
     done: set[str] = set()
     for step in draft.steps:
-        if step.state == "parked" and (ids := settled & {row.id for row in step.facts}):
-            _settle(step, len(ids))
+        if step.state in ("parked", "processed") and (
+            ids := settled.keys() & {row.id for row in step.facts}
+        ):
+            _settle(step, ids, settled)
             done |= ids
-    settled = settled - done
-    if not settled or not (chart.revision or chart.margin.absorbed):
+    left = settled.keys() - done
+    if not left or not (chart.revision or chart.margin.absorbed):
         return done
     reader = draft.reader
     rows = reader.facts_of(chart.identities)
-    entries = {row.entry for row in rows if row.id in settled and row.entry} - draft.replaced
+    entries = {row.entry for row in rows if row.id in left and row.entry} - draft.replaced
     if not entries:
         return done
     issues = reader.issues_of(entries)
@@ -454,20 +462,23 @@ def _unpark(draft: Draft, chart: Chart, settled: set[str]) -> set[str]:
     for entry, own in said.items():
         # A step replaces what its entry said before: so it says just that again.
         cause = Cause("entry", str(entry), unpack_person(own[0]).site)
-        ids = settled & {row.id for row in own}
-        draft.steps.append(_settle(Step(cause, own, issues=issues.get(entry, [])), len(ids)))
+        ids = left & {row.id for row in own}
+        step = Step(cause, own, issues=issues.get(entry, []))
+        _settle(step, ids, settled)
+        draft.steps.append(step)
         done |= ids
     return done
 
 
-def _settle(step: Step, count: int) -> Step:
-    """Take away the issues of so many facts that waited; each has one."""
-    waiting = [issue for issue in step.issues if issue.code in WAITING]
-    for issue in waiting[:count]:
-        step.issues.remove(issue)
+def _settle(step: Step, ids: Iterable[str], settled: Mapping[str, Sequence[str]]) -> None:
+    """Take away an issue for each code that is over with each of these facts."""
+    for code in chain.from_iterable(settled[id_] for id_ in ids):
+        alike = NOWHERE if code in NOWHERE else {code}
+        issue = next((one for one in step.issues if one.code in alike), None)
+        if issue is not None:
+            step.issues.remove(issue)
     errors = any(issue.severity == "error" for issue in step.issues)
     step.state = "parked" if errors else "processed"
-    return step
 
 
 def _state(reading: Reading) -> EntryState:

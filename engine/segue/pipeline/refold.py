@@ -9,7 +9,7 @@ from dataclasses import replace
 from segue.care.assemble import person_resources, visit_resources
 from segue.care.coordinate import episodes_of
 from segue.care.doubts import DOUBTS
-from segue.care.fold import AWAITS_START, extend_visit, fold_visit, waiting_in
+from segue.care.fold import AWAITS_START, NO_TARGET, extend_visit, fold_visit
 from segue.care.identity import doubtful, joined_by, other_end, persons
 from segue.care.movements import EFFECTS
 from segue.care.numbers import NUMBER_CYCLE, refused
@@ -57,8 +57,10 @@ ASTRAY = Issue(
     "this visit number is another patient's; what is said of the visit waits for a message "
     "that merges the two or moves the visit",
 )
-WAITING = frozenset({UNPLACED.code, ASTRAY.code, AWAITS_START})
-"""What a later message may settle."""
+NOWHERE = frozenset({UNPLACED.code, ASTRAY.code})
+"""What is said of a visit that is not known, or that is another's."""
+WAITING = NOWHERE | {AWAITS_START}
+"""Errors that a later message may settle."""
 
 
 def doubts(affected: Affected, facts: Iterable[Fact]) -> list[Issue]:
@@ -86,10 +88,14 @@ def doubts(affected: Affected, facts: Iterable[Fact]) -> list[Issue]:
     ]
 
 
-def awaiting(charts: Iterable[Chart]) -> set[str]:
-    """Ids of the facts that wait until something has started their visit."""
+def awaiting(charts: Iterable[Chart]) -> set[tuple[str, str]]:
+    """(code, fact id) of what waits for the start of its visit, or for what it cancels."""
     return {
-        fact for chart in charts for visit in chart.visits.values() for fact in waiting_in(visit)
+        doubt
+        for chart in charts
+        for visit in chart.visits.values()
+        for doubt in visit.warnings
+        if doubt[0] in (AWAITS_START, NO_TARGET)
     }
 
 
