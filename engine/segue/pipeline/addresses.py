@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from segue.fhir.bundles import Entry, resolve_conditional
+from segue.fhir.bundles import Entry
 from segue.fhir.canonical import loads, splice_meta
 from segue.fhir.outcomes import FhirError, fhir_error
 from segue.fhir.references import parse_reference, rewrite, walk_references
@@ -23,7 +23,6 @@ from segue.pipeline.targets import (
     check_match,
     condition,
     deletes_many,
-    look_up,
     matches,
     several,
 )
@@ -325,11 +324,7 @@ class Addresses:
     # --- references ----------------------------------------------------------------------
 
     def resolve(self, target: Target) -> None:
-        """Make the references of what was sent literal and relative, and load their targets.
-
-        Raises:
-            FhirError: 412; a conditional reference does not match exactly one resource.
-        """
+        """Let the references of what was sent name what the request creates, relatively."""
         resource: Any = target.resource
         links = dict(self.links)
         for _, reference in walk_references(resource):
@@ -337,10 +332,7 @@ class Addresses:
             if text.startswith(self.base) and text not in links:
                 relative = text[len(self.base) :]
                 links[text] = self.links.get(relative, relative)
-        target.resource = resolve_conditional(
-            rewrite(resource, links),
-            lambda type_, text: look_up(self.draft, type_, text, self.base),
-        )
+        target.resource = rewrite(resource, links)
 
     def load_references(self) -> None:
         """Fetch all that the targets refer to in few queries."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from segue.care.consent import labels
 from segue.care.statements import references
 from segue.care.states import PersonState
-from segue.fhir.bundles import Entry, at_entry, check_distinct, in_order
+from segue.fhir.bundles import Entry, at_entry, check_distinct, in_order, resolve_conditional
 from segue.fhir.canonical import canonical_json, content_hash, loads
 from segue.fhir.outcomes import FhirError, fhir_error
 from segue.fhir.references import parse_reference
@@ -20,6 +20,7 @@ from segue.pipeline import authorship, demographics, evidence, owned
 from segue.pipeline.addresses import Addresses
 from segue.pipeline.charts import Chart
 from segue.pipeline.compare import InvalidError, deletion, write
+from segue.pipeline.conditional import ConditionalReferences
 from segue.pipeline.coordinate import coordinate_person
 from segue.pipeline.facts import pack, pack_value
 from segue.pipeline.fan_out import Change
@@ -117,6 +118,11 @@ class Writing:
         for target in self._those("create", "update"):
             with placed(target.entry, bundle=self.bundle):
                 at.resolve(target)
+        conditional = ConditionalReferences(self.draft, at.base, at.targets)
+        for target in self._those("create", "update"):
+            with placed(target.entry, bundle=self.bundle):
+                assert target.resource is not None
+                target.resource = resolve_conditional(target.resource, conditional.find)
         at.load_references()
         # Persons first, for all else is somebody's; statements last, for they need evidence.
         for step in (self._judge, self._delete, self._patient, self._own, self._computed):

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from segue.fhir.canonical import loads
-from segue.fhir.fhirpath import FhirPathError
 from segue.fhir.outcomes import fhir_error
 from segue.fhir.search.conditions import (
     ChainCondition,
@@ -290,9 +289,9 @@ class Searcher:
     def _answered(self, type_: str, condition: Condition) -> IndexCondition | Filter:
         match condition:
             case EvaluatedCondition():
-                return _tested(condition)
+                return _kept(condition.holds)
             case MarkedCondition(mark, indexed, evaluated):
-                return indexed if self._complete(mark) else _tested(evaluated)
+                return indexed if self._complete(mark) else _kept(evaluated.holds)
             case ChainCondition():
                 return self._chained(type_, condition)
             case HasCondition():
@@ -575,17 +574,6 @@ def _kept(test: Callable[[dict[str, Any]], bool]) -> Filter:
         return [one for one in batch if test(one.resource)]
 
     return keep
-
-
-def _tested(condition: EvaluatedCondition) -> Filter:
-    def test(resource: dict[str, Any]) -> bool:
-        try:
-            return condition.test(resource)
-        except FhirPathError as error:
-            # The expression is the site's; its text holds nothing of a patient.
-            raise fhir_error("incorrect", "exception", str(error), condition.name) from error
-
-    return _kept(test)
 
 
 def _named(type_: str, code: str, rows: Iterator[Row] | Sequence[Row]) -> set[str]:

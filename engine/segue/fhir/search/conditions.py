@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from segue.fhir.fhirpath import FhirPathError
+from segue.fhir.outcomes import fhir_error
 from segue.fhir.search.parameters import Parameter
 from segue.model.changes import SearchTerms
 
@@ -145,6 +147,18 @@ class EvaluatedCondition:
 
     name: str
     test: Callable[[dict[str, Any]], bool]
+
+    def holds(self, resource: dict[str, Any]) -> bool:
+        """Whether a resource meets it.
+
+        Raises:
+            FhirError: 400; the expression of a site's parameter cannot be evaluated.
+        """
+        try:
+            return self.test(resource)
+        except FhirPathError as error:
+            # The expression is the site's; its text holds nothing of a patient.
+            raise fhir_error("incorrect", "exception", str(error), self.name) from error
 
 
 @dataclass(frozen=True, slots=True)
