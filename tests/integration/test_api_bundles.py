@@ -173,6 +173,59 @@ def test_a_conditional_reference_finds_exactly_one_or_nothing_is_written(api: Ap
     assert api.get("Communication")["total"] == 1
 
 
+def test_a_conditional_reference_finds_what_the_same_transaction_creates(api: Api) -> None:
+    known = "Patient?identifier=urn:segue:authority:PCPB|77"
+    answer = send(
+        api,
+        [entry("POST", "Communication", call(known)), entry("POST", "Patient", PATIENT)],
+    )
+    assert statuses(answer) == ["201 Created"] * 2
+    (patient,), (made,) = api.find("Patient"), api.find("Communication")
+    assert made["subject"]["reference"] == f"Patient/{patient['id']}"
+    again = send(
+        api,
+        [entry("POST", "Communication", call(known)), entry("POST", "Patient", PATIENT)],
+    )
+    assert statuses(again) == ["201 Created", "200 OK"], "the stored one and this are the same"
+
+
+def test_a_conditional_reference_sees_what_is_stored_as_the_transaction_leaves_it(
+    api: Api,
+) -> None:
+    def place(id_: str, value: str) -> dict[str, Any]:
+        known = [{"system": "urn:a", "value": value}]
+        return {"resourceType": "Location", "id": id_, "status": "active", "identifier": known}
+
+    def seen(value: str) -> dict[str, Any]:
+        where = {"reference": f"Location?identifier=urn:a|{value}"}
+        return entry(
+            "POST",
+            "Appointment",
+            {
+                "resourceType": "Appointment",
+                "status": "booked",
+                "start": "2026-07-05T10:00:00Z",
+                "end": "2026-07-05T11:00:00Z",
+                "participant": [{"status": "accepted", "actor": where}],
+            },
+        )
+
+    def put(id_: str, value: str) -> dict[str, Any]:
+        return entry("PUT", f"Location/{id_}", place(id_, value))
+
+    assert statuses(send(api, [put("one", "1"), put("two", "2")])) == ["201 Created"] * 2
+    both = send(api, [seen("3"), put("three", "3"), put("four", "3")])
+    assert both.status_code == 412
+    assert "more than one" in both.json()["issue"][0]["diagnostics"]
+    assert send(api, [seen("1"), put("one", "5")]).status_code == 412, "it has another value now"
+    gone = [seen("2"), entry("DELETE", "Location/two")]
+    assert send(api, gone).status_code == 412
+    moved = [seen("2"), put("one", "2"), entry("DELETE", "Location/two")]
+    assert statuses(send(api, moved)) == ["201 Created", "200 OK", "204 No Content"]
+    (made,) = api.find("Appointment")
+    assert made["participant"][0]["actor"]["reference"] == "Location/one"
+
+
 def test_a_transaction_is_all_or_nothing_and_names_the_culprit(api: Api) -> None:
     answer = send(
         api,
@@ -341,6 +394,16 @@ def test_entries_of_a_batch_stand_alone(api: Api) -> None:
     failed = answer.json()["entry"][1]["response"]
     assert failed["outcome"]["resourceType"] == "OperationOutcome"
     assert answer.json()["entry"][3]["resource"]["total"] == 1
+
+
+def test_a_bundle_may_ask_what_the_server_can(api: Api) -> None:
+    for kind in ("batch", "transaction"):
+        answer = send(api, [entry("GET", "metadata"), entry("GET", "_history?_count=1")], kind)
+        assert statuses(answer) == ["200 OK"] * 2
+        stated = answer.json()["entry"][0]["resource"]
+        assert stated == api.get("metadata")
+    refused = send(api, [entry("POST", "metadata", PATIENT), entry("GET", "metadata/1")], "batch")
+    assert [one[:3] for one in statuses(refused)] == ["404", "400"]
 
 
 def test_a_reader_may_batch_reads(api: Api) -> None:

@@ -1,5 +1,6 @@
 """What every interaction needs to know of a request, whatever it asks for."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from segue.api.exchange import Preferences
@@ -17,6 +18,7 @@ class Context:
         root: our base URL.
         operations: what is offered as `$name`.
         types: resource types that are stored.
+        statement: gives the CapabilityStatement, as JSON.
     """
 
     hub: Hub
@@ -25,6 +27,7 @@ class Context:
     prefer: Preferences
     operations: Operations
     types: frozenset[str]
+    statement: Callable[[], str]
 
     def check(self, type_: str) -> None:
         """Let a type pass that is stored.

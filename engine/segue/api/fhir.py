@@ -228,13 +228,15 @@ def _endpoint(
             if interaction.takes and not (interaction.optional and _bare(request)):
                 kind = body_kind(request)
                 body = await read_body(request, interaction.takes)
+            root = base_url(request, face.base)
             context = Context(
                 face.hub,
                 _speaker(client),
-                base_url(request, face.base),
+                root,
                 Preferences.of(request.headers.getlist("prefer")),
                 face.operations,
                 face.types,
+                lambda: face.statement(root, not tokens.open),
             )
             if brief and not request.scope["query_string"] and not form.xml:
                 return run(form, context, request, kind, body)

@@ -165,6 +165,8 @@ def _read(context: Context, entry: Entry) -> dict[str, Any]:
     """A read, vread, history, search or operation within a Bundle."""
     if entry.type:
         context.check(entry.type)
+    elif entry.rest == bundles.METADATA:
+        return bundles.response_entry("200 OK", resource=loads(context.statement()))
     if entry.rest.startswith("$"):
         return _operated(context, entry)
     definitions = context.hub.gate.definitions

@@ -19,6 +19,9 @@ Method = Literal["DELETE", "POST", "PUT", "PATCH", "GET", "HEAD"]
 ORDER: dict[str, int] = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2, "GET": 3, "HEAD": 3}
 """The order in which a transaction's entries are processed."""
 
+METADATA = "metadata"
+"""Where a server states what it can (https://hl7.org/fhir/R4/http.html#capabilities)."""
+
 _TYPE = re.compile(r"[A-Z][A-Za-z]+")
 _ID = re.compile(r"[A-Za-z0-9.\-]{1,64}")
 
@@ -34,7 +37,8 @@ class Entry:
         type: resource type of the URL; "" for a system-level request.
         id: logical id of the URL, None for a type-level or conditional one.
         query: decoded parameters of a conditional URL or a search.
-        rest: what follows the id (`_history/2`, `$everything`), else "".
+        rest: what follows the id (`_history/2`, `$everything`), or is asked of the whole
+            server (`metadata`); else "".
         patch: what a PATCH is to do.
     """
 
@@ -92,14 +96,14 @@ def entry_of(index: int, entry: dict[str, Any]) -> Entry:
     path, _, query = url.partition("?")
     type_, _, rest = path.strip("/").partition("/")
     id_, _, rest = rest.partition("/")
-    if type_.startswith(("$", "_")) and not id_:
+    if (type_.startswith(("$", "_")) or type_ == METADATA) and not id_:
         type_, id_ = "", type_
     if (type_ and not _TYPE.fullmatch(type_)) or (
         id_ and not id_.startswith(("_", "$")) and not _ID.fullmatch(id_)
     ):
         text = "request.url is Type, Type/id or Type?query, relative to the base"
         raise fhir_error("incorrect", "value", text, f"{where}.request.url")
-    if id_.startswith(("_", "$")):
+    if id_.startswith(("_", "$")) or not type_:
         id_, rest = "", f"{id_}/{rest}".rstrip("/")
     operation = rest.startswith("$")
     if operation and method not in ("GET", "POST"):
