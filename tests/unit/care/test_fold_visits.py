@@ -290,6 +290,15 @@ class TestCancels:
         assert visit_view(state).disposition is None
         assert len({msgspec.msgpack.encode(fold_visit(p)) for p in permutations(facts)}) == 1
 
+    def test_a_discharge_dated_ahead_and_cancelled_before_it_came_never_was(self) -> None:
+        admit = fact("A01", t("06-29 10:00"), patient_class="I", at="4W")
+        ahead = fact("A03", t("07-04 09:00"), t("07-02 14:00"), control="2")
+        undo = self.cancel("A13", "07-02 17:38", "07-04 09:00", control="3")
+        for facts in permutations([admit, ahead, undo]):
+            made = encounter(list(facts))
+            assert made["status"] == "in-progress"
+            assert "statusHistory" not in made
+
     def test_a_discharge_resent_under_another_id_falls_with_the_first(self) -> None:
         out = fact("A03", t("07-02 14:00"), control="5", discharged=t("07-02 14:00"))
         resent = again(out, control="6", later=30)
