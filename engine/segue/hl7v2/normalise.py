@@ -96,6 +96,7 @@ _HARMLESS = frozenset(
 )
 _FATAL = frozenset(("no-header", "charset-unreadable"))
 
+_END = "\r"
 _REACH = 1024
 # Control characters that go; vertical tab and form feed are line ends within a field.
 _DELETED = bytes((*range(0x09), *range(0x0E, 0x1B), 0x1C, 0x7F))
@@ -337,15 +338,14 @@ def _line_ends(text: str, issues: list[Issue]) -> str:
     found: list[str] = []
     for piece in text.split(rare):
         # The other one is a line end within a text, if no segment follows it.
-        if not found or _begins(piece, text[3]):
-            found += [usual, piece] if found else [piece]
-            continue
-        if not any(issue.code == "continuation-line" for issue in issues):
-            where = f"line {''.join(found).count(usual) + 1}"
+        within = bool(found) and not _begins(piece, text[3])
+        if within and not any(issue.code == "continuation-line" for issue in issues):
+            where = f"line {''.join(found).count(_END) + 1}"
             issues.append(warning("continuation-line", where))
-        found += ["\n" if usual == "\r" else "\v", piece]
-    text = "".join(found)
-    return text if usual == "\r" else text.replace("\n", "\r").replace("\v", "\n")
+        if found:
+            found.append("\n" if within else _END)
+        found.append(piece.replace(usual, _END))
+    return "".join(found)
 
 
 def _begins(line: str, mark: str) -> bool:
