@@ -26,10 +26,8 @@ STORING = ("compare", "validate", "rows", "sql")
 QUIET_US = 11.4
 """`reference_us` on the development machine when nothing else runs."""
 ROUTES = (
-    Route(
-        "sink-fhir", "fhir_rest", "sink", frozenset({"Patient", "Encounter", "CarePlan", "Task"})
-    ),
-    Route("sink-mllp", "mllp", "sink2", frozenset({"adt", "careplan"})),
+    Route("sink-fhir", "sink", frozenset({"Patient", "Encounter", "CarePlan", "Task"})),
+    Route("sink-mllp", "sink2", frozenset({"adt", "careplan"})),
 )
 
 

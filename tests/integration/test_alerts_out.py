@@ -16,8 +16,8 @@ from tests.stories import s01
 from tests.stories.messages import adt
 from tests.support.api import Api, running
 
-HIE = Route("hie", "message_bundle", "hie", frozenset({"alerts"}))
-BEDS = Route("beds", "message_bundle", "beds", frozenset({"alerts"}), bed_moves=True)
+HIE = Route("hie", "hie", frozenset({"alerts"}))
+BEDS = Route("beds", "beds", frozenset({"alerts"}), bed_moves=True)
 CLOCK = "2026-07-05T08:00:00-04:00"
 
 

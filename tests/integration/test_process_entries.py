@@ -23,9 +23,9 @@ from tests.stories.s11 import INSTANT, messages
 from tests.support.hub import Bench, TestClock, hub
 
 ROUTES = (
-    Route("pcpb", "fhir_rest", "pcpb", frozenset({"Patient", "Encounter", "CarePlan", "Task"})),
-    Route("lab", "mllp", "lab", frozenset({"adt", "careplan"})),
-    Route("hospa-mdm", "mllp", "hospa", frozenset({"adt"})),
+    Route("pcpb", "pcpb", frozenset({"Patient", "Encounter", "CarePlan", "Task"})),
+    Route("lab", "lab", frozenset({"adt", "careplan"})),
+    Route("hospa-mdm", "hospa", frozenset({"adt"})),
 )
 S11 = messages()
 

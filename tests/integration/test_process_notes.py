@@ -18,7 +18,6 @@ from tests.support.notes import HOSPITAL, booking, message, result, summary
 ROUTES = (
     Route(
         "pcpb",
-        "fhir_rest",
         "pcpb",
         frozenset({"Encounter", "DocumentReference", "CarePlan", "Task"}),
         receipt="record",

@@ -14,9 +14,9 @@ from tests.stories.s11 import CORRECTED, INSTANT, correction, messages
 from tests.support.hub import Bench, TestClock, hub
 
 ROUTES = (
-    Route("pcpb", "fhir_rest", "pcpb", frozenset({"Encounter", "CarePlan", "Task"})),
-    Route("payx", "fhir_rest", "payx", frozenset({"Encounter", "CarePlan", "Task"})),
-    Route("hospa-mdm", "mllp", "hospa", frozenset({"careplan"})),
+    Route("pcpb", "pcpb", frozenset({"Encounter", "CarePlan", "Task"})),
+    Route("payx", "payx", frozenset({"Encounter", "CarePlan", "Task"})),
+    Route("hospa-mdm", "hospa", frozenset({"careplan"})),
 )
 S11 = messages()
 ORDERS = list(permutations(S11))

@@ -13,7 +13,6 @@ from tests.support.hub import Bench, TestClock, hub
 ROUTES = (
     Route(
         "pcpb",
-        "fhir_rest",
         "pcpb",
         frozenset({"Encounter", "CarePlan", "Task"}),
         receipt="record",

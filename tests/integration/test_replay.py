@@ -27,8 +27,8 @@ from tests.support.databases import PostgresServer
 from tests.support.hub import hub
 
 ROUTES = (
-    Route("pcpb", "fhir_rest", "pcpb", frozenset({"Patient", "Encounter", "CarePlan", "Task"})),
-    Route("lab", "mllp", "lab", frozenset({"adt", "careplan"})),
+    Route("pcpb", "pcpb", frozenset({"Patient", "Encounter", "CarePlan", "Task"})),
+    Route("lab", "lab", frozenset({"adt", "careplan"})),
 )
 
 FEW, MANY = 8, 24

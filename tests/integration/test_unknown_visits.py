@@ -12,7 +12,7 @@ from segue.pipeline.routes import Route
 from tests.stories.messages import adt
 from tests.support.hub import Bench, TestClock, hub
 
-ROUTES = (Route("pcpb", "fhir_rest", "pcpb", frozenset({"Patient", "Encounter", "Task"})),)
+ROUTES = (Route("pcpb", "pcpb", frozenset({"Patient", "Encounter", "Task"})),)
 INSTANT = "2026-07-10T15:30:00-04:00"
 
 

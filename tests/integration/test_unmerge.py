@@ -13,8 +13,8 @@ from tests.support.hub import Bench, TestClock, hub
 
 CLOCK = "2026-07-10T15:30:00-04:00"
 ROUTES = (
-    Route("pcpb", "fhir_rest", "pcpb", frozenset({"Encounter", "CarePlan", "Task"})),
-    Route("lab", "mllp", "lab", frozenset({"adt", "careplan"})),
+    Route("pcpb", "pcpb", frozenset({"Encounter", "CarePlan", "Task"})),
+    Route("lab", "lab", frozenset({"adt", "careplan"})),
 )
 KEPT, GONE = "HOSPA|500001", "HOSPA|500002"
 

@@ -39,12 +39,11 @@ CLIENTS = (
 ROUTES = (
     Route(
         "pcpb",
-        "fhir_rest",
         "pcpb",
         frozenset({"Encounter", "CarePlan", "Task", "DocumentReference"}),
         receipt="record",
     ),
-    Route("payx", "fhir_rest", "payx", frozenset({"Encounter", "CarePlan", "Task"})),
+    Route("payx", "payx", frozenset({"Encounter", "CarePlan", "Task"})),
 )
 
 

@@ -152,7 +152,7 @@ def care_setting(settings: Settings) -> CareSetting:
 def routes(settings: Settings) -> list[Route]:
     """The destinations as fan-out sees them."""
     return [
-        Route(d.name, d.kind, d.site, d.send, d.bed_moves, d.receipt)  # type: ignore[arg-type]
+        Route(d.name, d.site, d.send, d.bed_moves, d.receipt)  # type: ignore[arg-type]
         for d in settings.destinations.values()
     ]
 

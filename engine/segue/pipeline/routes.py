@@ -10,16 +10,14 @@ class Route:
 
     Attributes:
         name: the destination, as named under `destinations:`.
-        kind: `fhir_rest` is sent resources, `mllp` messages, `message_bundle` notifications.
         site: the site it belongs to; its own statements never go back there.
-        send: resource types; of an `mllp` destination `adt` and `careplan`, of a
-            `message_bundle` one `alerts`.
+        send: resource types; `adt` for messages as they came, `careplan` for the plan as a
+            document, `alerts` for notifications.
         bed_moves: whether a change of nothing but places and participants is news.
         receipt: `record` where its acceptance means filed in the record.
     """
 
     name: str
-    kind: Literal["fhir_rest", "mllp", "message_bundle"]
     site: str
     send: frozenset[str]
     bed_moves: bool = False

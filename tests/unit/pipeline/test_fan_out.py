@@ -8,11 +8,11 @@ from segue.model.identity import ResourceKey
 from segue.pipeline.fan_out import Change, Plan, fan_out
 from segue.pipeline.routes import Route
 
-HOSPITAL = Route("h1", "mllp", "hospa", frozenset({"adt", "careplan"}))
-LAB = Route("lab", "mllp", "lab", frozenset({"adt"}))
-PRACTICE = Route("pcpb", "fhir_rest", "pcpb", frozenset({"Encounter", "CarePlan", "Task"}))
-CENSUS = Route("census", "fhir_rest", "census", frozenset({"Encounter"}), bed_moves=True)
-OWN = Route("h1-cm", "fhir_rest", "hospa", frozenset({"Encounter", "Task", "CarePlan"}))
+HOSPITAL = Route("h1", "hospa", frozenset({"adt", "careplan"}))
+LAB = Route("lab", "lab", frozenset({"adt"}))
+PRACTICE = Route("pcpb", "pcpb", frozenset({"Encounter", "CarePlan", "Task"}))
+CENSUS = Route("census", "census", frozenset({"Encounter"}), bed_moves=True)
+OWN = Route("h1-cm", "hospa", frozenset({"Encounter", "Task", "CarePlan"}))
 ENTRY = Cause("entry", "42", "hospa")
 PLAN = Plan(ResourceKey("CarePlan", "plan"), 3)
 
@@ -134,7 +134,7 @@ def test_protected_resources_leave_to_nobody_but_their_source() -> None:
 
 
 def test_resources_are_sent_after_those_they_refer_to() -> None:
-    everything = Route("all", "fhir_rest", "hie", frozenset({"Patient", "Encounter", "Task"}))
+    everything = Route("all", "hie", frozenset({"Patient", "Encounter", "Task"}))
     found = fan_out(
         [change("Task", status="requested"), change("Encounter"), change("Patient")],
         [everything],
