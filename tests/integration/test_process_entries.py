@@ -11,7 +11,7 @@ import pytest
 
 import segue.pipeline.process as processing
 from segue.model.messages import Envelope, InboxEntry
-from segue.pipeline.engine import FeedRules, Hub
+from segue.pipeline.hub import FeedRules, Hub
 from segue.pipeline.process import Outcome, process
 from segue.pipeline.replay import replay
 from segue.pipeline.routes import Route

@@ -27,7 +27,7 @@ from segue.model.deliveries import Delivery
 from segue.model.instants import instant_of, microseconds
 from segue.model.messages import Envelope, InboxEntry, RawMessage
 from segue.pipeline.charts import Charts, Directory
-from segue.pipeline.engine import FeedRules, Hub
+from segue.pipeline.hub import FeedRules, Hub
 from segue.pipeline.process import Outcome, process
 from segue.pipeline.rebuild import Rebuilt, rebuild
 from segue.pipeline.routes import Route

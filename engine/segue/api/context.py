@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from segue.api.exchange import Preferences
 from segue.api.operations import Operations
 from segue.fhir.outcomes import fhir_error
-from segue.pipeline.engine import Hub
+from segue.pipeline.hub import Hub
 from segue.pipeline.speaker import Speaker
 
 

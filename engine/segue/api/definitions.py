@@ -7,7 +7,7 @@ from segue.api import read
 from segue.fhir.canonical import loads
 from segue.fhir.search.query import parse
 from segue.pipeline.definitions import own
-from segue.pipeline.engine import Hub
+from segue.pipeline.hub import Hub
 from segue.store.reader import Reader
 from segue.store.search import Searcher
 

@@ -32,8 +32,8 @@ from segue.fhir.conformance import capability_statement, claims
 from segue.fhir.outcomes import FhirError, fhir_error, outcome
 from segue.model.instants import rfc3339
 from segue.model.issues import Issue
-from segue.pipeline.engine import Hub
 from segue.pipeline.faults import described
+from segue.pipeline.hub import Hub
 from segue.pipeline.speaker import Speaker
 
 log = structlog.get_logger(__name__)

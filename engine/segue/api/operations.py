@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from segue.api.exchange import Preferences
 from segue.fhir.outcomes import fhir_error
-from segue.pipeline.engine import Hub
+from segue.pipeline.hub import Hub
 from segue.pipeline.speaker import Speaker
 
 Resource = dict[str, Any]

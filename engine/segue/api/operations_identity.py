@@ -13,7 +13,7 @@ from segue.api.operations import Invocation, Resource
 from segue.fhir.outcomes import fhir_error
 from segue.pipeline import steward
 from segue.pipeline.charts import Charts, Directory
-from segue.pipeline.engine import Hub
+from segue.pipeline.hub import Hub
 from segue.pipeline.matching import closing
 from segue.pipeline.stages import Stages
 from segue.pipeline.transact import Draft

@@ -13,7 +13,7 @@ from segue.api.exchange import answer, body_of, version_headers
 from segue.fhir.bundles import Entry
 from segue.fhir.outcomes import outcome
 from segue.model.issues import Issue
-from segue.pipeline.engine import Hub
+from segue.pipeline.hub import Hub
 from segue.pipeline.statements import Written, write_all
 from segue.store.records import StoredVersion
 

@@ -27,7 +27,7 @@ from segue.bootstrap.start import UNREACHABLE
 from segue.bootstrap.stores import Opened, run_directory, shared
 from segue.hl7v2.times import dtm
 from segue.pipeline.answers import mapping_judge
-from segue.pipeline.engine import Hub
+from segue.pipeline.hub import Hub
 from segue.pipeline.metrics import PrometheusMetrics
 from segue.pipeline.receive import IntakeSite, Receiver
 from segue.pipeline.timers import fire_due

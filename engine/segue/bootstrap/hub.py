@@ -20,7 +20,7 @@ from segue.fhir.validation.validator import Validator
 from segue.mapping.context import SiteRules
 from segue.model.instants import NewId
 from segue.pipeline.acceptance import DEFAULT, FeedPolicy
-from segue.pipeline.engine import FeedRules, Hub
+from segue.pipeline.hub import FeedRules, Hub
 from segue.pipeline.matching import Matcher
 from segue.pipeline.routes import Route
 from segue.pipeline.stages import Stages

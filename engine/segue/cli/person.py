@@ -10,7 +10,7 @@ from segue.cli.output import WRONG, Config, Failure, Json, print_json, print_tab
 from segue.cli.reach import reached
 
 if TYPE_CHECKING:
-    from segue.pipeline.engine import Hub
+    from segue.pipeline.hub import Hub
 
 app = typer.Typer(
     help="Who is who, and parting persons that were taken for one.", no_args_is_help=True

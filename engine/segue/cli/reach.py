@@ -13,7 +13,7 @@ from segue.model.instants import microseconds
 
 if TYPE_CHECKING:
     from segue.bootstrap.stores import Opened
-    from segue.pipeline.engine import Hub
+    from segue.pipeline.hub import Hub
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from segue.mapping.context import Context
 from segue.mapping.tables import WANTED
 from segue.model.issues import Issue
 from segue.model.messages import Envelope, InboxEntry, RawMessage
-from segue.pipeline.engine import Hub
+from segue.pipeline.hub import Hub
 from segue.pipeline.refold import WAITING
 
 Judge = Callable[[RawMessage, Envelope], list[AckError]]

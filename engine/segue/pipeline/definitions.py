@@ -16,7 +16,7 @@ from segue.fhir.profiles import site_definitions
 from segue.mapping.concept_maps import concept_map
 from segue.model.identity import ResourceKey, stable_id
 from segue.pipeline.compare import content_of
-from segue.pipeline.engine import Hub
+from segue.pipeline.hub import Hub
 from segue.pipeline.owned import DEFINED
 from segue.pipeline.record import register
 

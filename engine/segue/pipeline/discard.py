@@ -6,7 +6,7 @@ from typing import Final
 from segue.model.changes import Cause
 from segue.model.issues import Issue
 from segue.model.messages import EntryState
-from segue.pipeline.engine import Hub
+from segue.pipeline.hub import Hub
 from segue.pipeline.transact import Draft, transact
 from segue.store.records import Step
 

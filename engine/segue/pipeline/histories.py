@@ -4,7 +4,7 @@ from segue.care.parting import at_home
 from segue.care.timeline import Timeline, timeline
 from segue.model.identity import ResourceKey
 from segue.pipeline.charts import Chart
-from segue.pipeline.engine import Hub
+from segue.pipeline.hub import Hub
 from segue.pipeline.recall import Recall, numbers_of
 from segue.pipeline.transact import Draft
 

@@ -19,8 +19,8 @@ from segue.mapping.load import MappingSet
 from segue.model.identity import ResourceKey, stable_id
 from segue.model.messages import InboxEntry
 from segue.pipeline.charts import Chart
-from segue.pipeline.engine import Hub
 from segue.pipeline.facts import unpack_person
+from segue.pipeline.hub import Hub
 from segue.pipeline.kept_mappings import kept
 from segue.pipeline.process import context_of, parse_entry
 from segue.pipeline.recall import numbers_of

@@ -23,7 +23,7 @@ from segue.model.identity import ResourceKey
 from segue.model.memo import Recent
 from segue.pipeline.candidates import Candidate, candidates
 from segue.pipeline.compare import Resource
-from segue.pipeline.engine import Hub
+from segue.pipeline.hub import Hub
 from segue.pipeline.steward import CannotLinkError, find, link
 from segue.pipeline.transact import Draft, transact
 from segue.pipeline.worklist import NEED, answer, ask, question

@@ -10,8 +10,8 @@ from segue.pipeline.alerts import Alert, Anyone, read_alert
 from segue.pipeline.charts import Charts, Directory
 from segue.pipeline.compare import InvalidError
 from segue.pipeline.coordinate import coordinate_person
-from segue.pipeline.engine import Hub
 from segue.pipeline.facts import pack
+from segue.pipeline.hub import Hub
 from segue.pipeline.record import Recorder
 from segue.pipeline.refold import add_fact, doubts, identities_of, project
 from segue.pipeline.speaker import Speaker

@@ -1,7 +1,7 @@
 """The Organizations that tasks and plans refer to: the hub, the sites, the practices."""
 
 from segue.care.parties import organizations
-from segue.pipeline.engine import Hub
+from segue.pipeline.hub import Hub
 from segue.pipeline.record import register
 
 

@@ -30,9 +30,9 @@ from segue.pipeline.answers import code_of, errors_of
 from segue.pipeline.charts import Chart
 from segue.pipeline.compare import InvalidError
 from segue.pipeline.coordinate import coordinate_person
-from segue.pipeline.engine import FeedRules, Hub
 from segue.pipeline.facts import unpack_person
 from segue.pipeline.faults import described
+from segue.pipeline.hub import FeedRules, Hub
 from segue.pipeline.kept_mappings import keep
 from segue.pipeline.kin import Affected
 from segue.pipeline.record import Recorder

@@ -5,7 +5,7 @@ from typing import Any
 from segue.care.coordinate import coordinate
 from segue.model.identity import ResourceKey
 from segue.model.instants import Moment, rfc3339
-from segue.pipeline.engine import Hub
+from segue.pipeline.hub import Hub
 from segue.pipeline.identities import owners_of
 from segue.pipeline.transact import Draft
 from segue.store.reader import Reader

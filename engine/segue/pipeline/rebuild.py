@@ -25,9 +25,9 @@ from segue.pipeline.charts import Chart
 from segue.pipeline.compare import Resource, deletion, key_of, parse_key, write
 from segue.pipeline.coordinate import coordinate_person
 from segue.pipeline.discard import restate
-from segue.pipeline.engine import Hub
 from segue.pipeline.evidence import evidence, is_evidence, with_evidence, without_evidence
 from segue.pipeline.facts import unpack, unpack_value
+from segue.pipeline.hub import Hub
 from segue.pipeline.process import commit, read
 from segue.pipeline.provenance import HISTORY
 from segue.pipeline.receipts import with_receipts

@@ -16,8 +16,8 @@ from segue.pipeline.charts import Chart
 from segue.pipeline.compare import parse_key
 from segue.pipeline.contents import codes_of
 from segue.pipeline.coordinate import coordinate_person
-from segue.pipeline.engine import Hub
 from segue.pipeline.facts import pack_value
+from segue.pipeline.hub import Hub
 from segue.pipeline.record import Recorder
 from segue.pipeline.transact import Draft, transact
 from segue.store.records import FactRow, Step

@@ -29,8 +29,8 @@ from segue.pipeline.compare import (
     retracted,
     write,
 )
-from segue.pipeline.engine import Hub
 from segue.pipeline.fan_out import Change, Plan, fan_out
+from segue.pipeline.hub import Hub
 from segue.pipeline.places import STATUS, put_together
 from segue.pipeline.provenance import (
     provenance,

@@ -12,7 +12,7 @@ from segue.fhir.canonical import loads
 from segue.model.changes import Write
 from segue.model.identity import ResourceKey
 from segue.model.messages import InboxEntry
-from segue.pipeline.engine import Hub
+from segue.pipeline.hub import Hub
 from segue.pipeline.process import fold_readings, read
 from segue.pipeline.transact import Draft, transact
 

@@ -8,7 +8,7 @@ import structlog
 from segue.fhir.canonical import loads
 from segue.mapping.tables import WANTED
 from segue.pipeline.compare import Resource
-from segue.pipeline.engine import Hub
+from segue.pipeline.hub import Hub
 from segue.pipeline.record import register
 from segue.pipeline.replay import replay
 from segue.pipeline.wanted import SYSTEM

@@ -22,7 +22,7 @@ from segue.fhir.bundles import Entry
 from segue.fhir.outcomes import fhir_error
 from segue.model.identity import stable_id
 from segue.pipeline.charts import Charts, Directory
-from segue.pipeline.engine import Hub
+from segue.pipeline.hub import Hub
 from segue.pipeline.speaker import Speaker
 from segue.pipeline.stages import Stages
 from segue.pipeline.targets import check_type, lock_of

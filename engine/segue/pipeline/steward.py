@@ -15,8 +15,8 @@ from segue.model.instants import Moment, rfc3339
 from segue.pipeline.charts import Chart
 from segue.pipeline.compare import parse_key
 from segue.pipeline.coordinate import coordinate_person
-from segue.pipeline.engine import Hub
 from segue.pipeline.facts import pack
+from segue.pipeline.hub import Hub
 from segue.pipeline.kin import Affected
 from segue.pipeline.record import Recorder
 from segue.pipeline.refold import add_fact, note, project

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from segue.model.changes import Cause
 from segue.model.instants import rfc3339
 from segue.pipeline.coordinate import coordinate_person
-from segue.pipeline.engine import Hub
+from segue.pipeline.hub import Hub
 from segue.pipeline.record import Recorder
 from segue.pipeline.transact import Draft, transact
 from segue.store.records import Step

@@ -25,8 +25,8 @@ from segue.pipeline.charts import (
     unpack_person,
     unpack_visit,
 )
-from segue.pipeline.engine import Hub
 from segue.pipeline.finish import Unfinished
+from segue.pipeline.hub import Hub
 from segue.store.reader import Reader
 from segue.store.records import (
     Commit,

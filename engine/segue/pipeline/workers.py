@@ -14,7 +14,7 @@ import structlog
 
 from segue.model.messages import InboxEntry
 from segue.pipeline.definitions import register_definitions
-from segue.pipeline.engine import Hub
+from segue.pipeline.hub import Hub
 from segue.pipeline.organizations import register_organizations
 from segue.pipeline.process import is_outage, process
 from segue.pipeline.requeue import requeue
