@@ -106,7 +106,7 @@ def test_a_merge_moves_identities_and_visits_of_persons_that_it_holds(where: Whe
                 persons=[person(a, "A", 1), person(b, "B", 1)],
                 identities=[("B", a)],
                 visits=[VisitRow("V", a, b"2")],
-                gone_visits=["W"],
+                gone_visits=[("V", b), ("W", b), ("U", b)],
                 timers={b: None},
             )
         )
@@ -114,6 +114,18 @@ def test_a_merge_moves_identities_and_visits_of_persons_that_it_holds(where: Whe
             assert reader.persons_by_identity(["B"])["B"].pk == a
             assert reader.visits_of([a, b]) == {a: {"V": VisitRow("V", a, b"2")}, b: {}}
             assert reader.due(10) == []
+
+
+def test_a_visit_number_that_another_person_has_is_refused(where: Where) -> None:
+    with opened(where) as store:
+        a, b = store.new_pk(2)
+        store.commit(Commit(persons=[person(a, "A")], visits=[VisitRow("V", a, b"")]))
+        taking = [VisitRow("U", b, b"2"), VisitRow("V", b, b"2")]
+        with pytest.raises(RevisionConflict) as conflict:
+            store.commit(Commit(persons=[person(b, "B")], visits=taking))
+        assert conflict.value.visits == {"U", "V"}
+        with store.read() as reader:
+            assert reader.visits(["U", "V"]) == {"V": VisitRow("V", a, b"")}
 
 
 def test_a_head_that_moved_is_refused(where: Where) -> None:

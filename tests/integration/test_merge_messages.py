@@ -20,7 +20,7 @@ from tests.support.hub import TestClock, hub
 
 CLOCK = "2026-07-02T22:30:00-04:00"
 PEOPLE = tuple(f"DOE^P{n}||19{50 + n}0101|F" for n in range(6))
-JOINS = ("A40", "A40", "A24", "A37", "A43", "A44", "A44", "A45", "A50", "A42", "A47")
+JOINS = ("A40", "A40", "A24", "A37", "A43", "A44", "A44", "A45", "A50", "A50", "A42", "A47")
 EVENTS = ("A01", "A08", "A03", "A03", "A02", "A04", "A13", "A11")
 SEEDS = 10
 
@@ -59,7 +59,7 @@ def history(chance: Random) -> list[str]:
     for n in range(count):
         for _ in range(chance.randrange(1, 4)):
             event, (at, number) = chance.choice(EVENTS), now()
-            visit = chance.choice((f"W{n}", f"W{n}x"))
+            visit = chance.choice((f"W{n}", f"W{n}", f"W{n}x", f"W{n ^ 1}"))
             place = chance.choice(("4W^1", "5E^2"))
             done = {"disposition": "01", "discharged": at} if event == "A03" else {}
             message = adt(event, at, number, mrn=f"50000{n}", visit=visit, place=place,
@@ -83,7 +83,7 @@ def _between(chance: Random, event: str, count: int, at: str, number: str) -> st
         stay = f"PV1|1|I|4W^1{'|' * 16}{visit}^^^HOSPA^VN\r"
         return head + f"MRG|50000{one}^^^HOSPA^MR||||{visit}^^^HOSPA^VN\r" + stay
     if event in ("A50", "A42"):
-        old, new = chance.sample((f"W{two}", f"W{two}x", f"W{two}n"), 2)
+        old, new = chance.sample((f"W{two}", f"W{two}x", f"W{two}n", f"W{one}"), 2)
         stay = f"PV1|1|I|4W^1{'|' * 16}{new}^^^HOSPA^VN\r"
         return head + f"MRG|50000{two}^^^HOSPA^MR||||{old}^^^HOSPA^VN\r" + stay
     return head + f"MRG|50000{one}^^^HOSPA^MR\r"

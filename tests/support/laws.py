@@ -2,6 +2,7 @@
 
 `make test` asks each law of 1,000 seeds that hypothesis chooses. `make prove` asks all of
 them of 100,000 others, on every core: `python -m tests.support.laws [--seeds N] [--first N]`.
+Laws about what is stored take a store for each order of a history; they are asked of fewer.
 What fails is shown again by `python -m tests.support.laws --law NAME --seed N`.
 """
 
@@ -22,11 +23,23 @@ EXAMPLES = 1_000
 """Seeds of each law in `make test`."""
 AT_ONCE = 100
 """Seeds that a process is given at a time."""
-MODULES = ("test_fold_laws", "test_identity", "test_merge_graphs", "test_movement_corrections")
+STORED_EXAMPLES = 8
+"""Seeds of a law about what is stored, in `make test`."""
+STORED_EVERY = 400
+"""Of so many seeds of `make prove` such a law is asked of one."""
+MODULES = (
+    "unit.care.test_fold_laws",
+    "unit.care.test_identity",
+    "unit.care.test_merge_graphs",
+    "unit.care.test_movement_corrections",
+    "integration.test_shared_numbers",
+)
 
 Law = Callable[[int], None]
 LAWS: dict[str, Law] = {}
 """Every law by its name, once the modules are imported that hold them."""
+EVERY: dict[str, int] = {}
+"""Of how many seeds a law is asked of one."""
 
 
 def law(check: Law) -> Callable[[], None]:
@@ -38,10 +51,19 @@ def law(check: Law) -> Callable[[], None]:
     return test
 
 
+def stored_law(check: Law) -> Callable[[], None]:
+    """Declare a test that holds for every seed, and that is slow: it works on a store."""
+    LAWS[check.__name__], EVERY[check.__name__] = check, STORED_EVERY
+    test: Callable[[], None] = settings(max_examples=STORED_EXAMPLES, deadline=None)(
+        given(st.integers(0, 2**32))(check)
+    )
+    return test
+
+
 def load() -> None:
     """Import all laws."""
     for name in MODULES:
-        import_module(f"tests.unit.care.{name}")
+        import_module(f"tests.{name}")
 
 
 class Broken(Exception):  # noqa: N818
@@ -57,6 +79,8 @@ def prove(first: int, count: int) -> dict[str, float]:
     spent = dict.fromkeys(LAWS, 0.0)
     for seed in range(first, first + count):
         for name, check in LAWS.items():
+            if seed % EVERY.get(name, 1):
+                continue
             begin = time.process_time()
             try:
                 check(seed)

@@ -6,7 +6,7 @@ keep their ids. A change of the alternate number (A51) of a visit that PV1-19 na
 leaves it under that one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from segue.care.order import Key, recorded_key
 from segue.model.events import EVENTS
@@ -19,9 +19,13 @@ NUMBER_CYCLE = "visit-number-cycle"
 """Warning: two numbers would lead to each other; the later change is refused."""
 
 
+PRIOR_VISIT = "prior_visit"
+"""Key of `Fact.details`: MRG-5 or MRG-6, a number that the visit has or had, too."""
+
+
 def renamed_by(fact: Fact) -> Renamed | None:
     """What a fact says of visit numbers, None where it says nothing."""
-    prior = fact.details.get("prior_visit")
+    prior = fact.details.get(PRIOR_VISIT)
     row = EVENTS.get(fact.event)
     if prior is None or row is None or fact.visit is None or prior == fact.visit:
         return None
@@ -30,6 +34,14 @@ def renamed_by(fact: Fact) -> Renamed | None:
     if row.effect == "visit-change":
         return recorded_key(fact), fact.visit, prior, fact.id
     return None
+
+
+def visits_named(fact: Fact) -> list[str]:
+    """All numbers that a fact gives one visit."""
+    if fact.visit is None:
+        return []
+    change = renamed_by(fact)
+    return [fact.visit] if change is None else [change[1], change[2]]
 
 
 def resolve_numbers(renamed: Iterable[Renamed]) -> dict[str, str]:
@@ -46,10 +58,10 @@ def resolve_numbers(renamed: Iterable[Renamed]) -> dict[str, str]:
     """
     into: dict[str, str] = {}
     for _, gone, kept, _ in sorted(renamed):
-        end, start = _end(into, kept), _end(into, gone)
+        end, start = end_of(into, kept), end_of(into, gone)
         if end != start:
             into[start] = end
-    return {number: _end(into, number) for number in sorted(into)}
+    return {number: end_of(into, number) for number in sorted(into)}
 
 
 def refused(renamed: Iterable[Renamed]) -> list[str]:
@@ -57,7 +69,7 @@ def refused(renamed: Iterable[Renamed]) -> list[str]:
     into: dict[str, str] = {}
     found: list[str] = []
     for _, gone, kept, fact in sorted(renamed):
-        end, start = _end(into, kept), _end(into, gone)
+        end, start = end_of(into, kept), end_of(into, gone)
         if end == gone:
             found.append(fact)
         elif end != start:
@@ -65,7 +77,8 @@ def refused(renamed: Iterable[Renamed]) -> list[str]:
     return found
 
 
-def _end(into: dict[str, str], number: str) -> str:
+def end_of(into: Mapping[str, str], number: str) -> str:
+    """The number that another one leads to, over all changes."""
     while number in into:
         number = into[number]
     return number

@@ -6,7 +6,7 @@ it was moved last (A45). So after an unmerge a visit goes back to the patient wh
 it was, with all that was sent about it under the other number meanwhile.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from segue.care.identity import (
@@ -18,7 +18,14 @@ from segue.care.identity import (
     other_end,
     standing,
 )
-from segue.care.numbers import Renamed, renamed_by, resolve_numbers
+from segue.care.numbers import (
+    PRIOR_VISIT,
+    Renamed,
+    end_of,
+    renamed_by,
+    resolve_numbers,
+    visits_named,
+)
 from segue.care.order import rank_of, recorded_key
 from segue.care.states import Edge
 from segue.model.facts import Fact, Fragment
@@ -38,16 +45,21 @@ class Parting:
             kept under.
         accounts: id of an Account to the identity whose account it is.
         undone: ids of the facts that joined identities and were taken back.
-        astray: id of each fact about a visit of somebody whom its identity never had to do
-            with, to the identity whose visit it is. What it says of the visit waits until
-            a merge or a move says that it is meant.
+        astray: ids of the facts about a visit of somebody whom their identity never had to
+            do with. What they say of the visit waits until a merge or a move says that it
+            is meant; that it has another number, too.
+        numbers: each visit number that leads to another one, to that one.
+        named: each visit number that leads to no visit by itself, to the identity that
+            first named it: it leads to another one, or who named it waits.
     """
 
     groups: list[list[str]]
     homes: Mapping[str, str]
     accounts: Mapping[str, str]
     undone: frozenset[str]
-    astray: Mapping[str, str]
+    astray: frozenset[str]
+    numbers: Mapping[str, str]
+    named: Mapping[str, str]
 
     def group_of(self, identity: str) -> list[str]:
         """The group that an identity is in."""
@@ -56,8 +68,9 @@ class Parting:
     def said_by(self, group: Iterable[str], facts: Iterable[Fact]) -> list[Fact]:
         """The person parts of those facts that are a group's, as far as they are its own.
 
-        Without accounts that are others' now, and without whom they joined, where that was
-        taken back: by a move (A43) perhaps, of which only the new person's facts tell.
+        Without accounts that are others' now, without other numbers of visits that are
+        others', and without whom they joined, where that was taken back: by a move (A43)
+        perhaps, of which only the new person's facts tell.
         """
         members = set(group)
 
@@ -71,10 +84,15 @@ class Parting:
             if not all(map(is_own, fact.person)):
                 fact = replace(fact, person=list(filter(is_own, fact.person)))  # noqa: PLW2901
             if fact.id in self.undone:
-                left = {k: v for k, v in fact.details.items() if k != PRIOR_IDENTITY}
-                fact = replace(fact, prior=None, details=left)  # noqa: PLW2901
+                fact = replace(_without(fact, PRIOR_IDENTITY), prior=None)  # noqa: PLW2901
+            if fact.id in self.astray:
+                fact = _without(fact, PRIOR_VISIT)  # noqa: PLW2901
             found.append(fact)
         return found
+
+
+def _without(fact: Fact, detail: str) -> Fact:
+    return replace(fact, details={k: v for k, v in fact.details.items() if k != detail})
 
 
 def part(facts: Iterable[Fact]) -> Parting:
@@ -88,7 +106,6 @@ def part(facts: Iterable[Fact]) -> Parting:
     links: set[tuple[str, str]] = set()
     edges: list[Edge] = []
     identities: set[str] = set()
-    renamed: list[Renamed] = []
     for fact in known:
         identity, kind, end = fact.identity, edge_kind(fact), other_end(fact)
         identities.add(identity)
@@ -98,47 +115,57 @@ def part(facts: Iterable[Fact]) -> Parting:
         for other in joined_by(fact):
             if other in fact.links and other != identity:
                 links.add((min(identity, other), max(identity, other)))
-        if (change := renamed_by(fact)) is not None:
-            renamed.append(change)
     groups = components(sorted(links), edges, identities)
     kept = {edge.fact for edge in standing(edges)}
     undone = frozenset(one.fact for one in edges if one.kind in JOINS and one.fact not in kept)
-    numbers = resolve_numbers(renamed)
-    homes, accounts = _homes(known, groups, numbers)
     related = [*links, *((edge.gone, edge.kept) for edge in edges)]
-    astray = _astray(known, groups, numbers, homes, related)
-    return Parting(groups, homes, accounts, undone, astray)
+    astray, renamed = _claims(known, components(related, (), identities))
+    numbers = resolve_numbers(renamed)
+    homes, accounts = _homes(known, groups, numbers, astray)
+    named: dict[str, str] = {}
+    for fact in known:
+        for number in visits_named(fact):
+            if number not in homes:
+                named.setdefault(number, fact.identity)
+    return Parting(groups, homes, accounts, undone, astray, numbers, named)
 
 
-def _astray(
-    facts: Iterable[Fact],
-    groups: Iterable[list[str]],
-    numbers: Mapping[str, str],
-    homes: Mapping[str, str],
-    related: Iterable[tuple[str, str]],
-) -> dict[str, str]:
-    """See `Parting`; `related` are pairs of identities that were ever joined or parted."""
-    person_of = {identity: n for n, group in enumerate(groups) for identity in group}
-    found = {
-        fact.id: (fact.identity, home)
-        for fact in facts
-        if fact.visit is not None
-        and (home := homes[numbers.get(fact.visit, fact.visit)]) != fact.identity
-        and person_of[home] != person_of[fact.identity]
-    }
-    if not found:
-        return {}
-    kindred = components(related, (), person_of)
-    family_of = {identity: n for n, family in enumerate(kindred) for identity in family}
-    return {
-        fact: home
-        for fact, (identity, home) in found.items()
-        if family_of[identity] != family_of[home]
-    }
+def _claims(
+    facts: Iterable[Fact], families: Iterable[list[str]]
+) -> tuple[frozenset[str], list[Renamed]]:
+    """Facts of strangers about a visit, and the changes of visit numbers that hold.
+
+    A visit is its first one's and those people's who were ever joined with them or parted
+    from them. One who would join two visits must have to do with both.
+
+    Args:
+        facts: each once, in the order they were recorded.
+        families: identities that ever had to do with each other.
+    """
+    family_of = {identity: n for n, family in enumerate(families) for identity in family}
+    into: dict[str, str] = {}
+    claimed: dict[str, int] = {}
+    astray: set[str] = set()
+    renamed: list[Renamed] = []
+    for fact in facts:
+        ends = {end_of(into, number) for number in visits_named(fact)}
+        family = family_of[fact.identity]
+        if any(claimed.get(end, family) != family for end in ends):
+            astray.add(fact.id)
+            continue
+        if (change := renamed_by(fact)) is not None:
+            renamed.append(change)
+            kept = end_of(into, change[2])
+            into |= dict.fromkeys(ends - {kept}, kept)
+        claimed |= dict.fromkeys(ends, family)
+    return frozenset(astray), renamed
 
 
 def _homes(
-    facts: Iterable[Fact], groups: Iterable[list[str]], numbers: Mapping[str, str]
+    facts: Iterable[Fact],
+    groups: Iterable[list[str]],
+    numbers: Mapping[str, str],
+    astray: Container[str],
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Whose each visit and each account is, see `Parting`.
 
@@ -149,12 +176,15 @@ def _homes(
         facts: each once, in the order they were recorded.
         groups: identities of each person.
         numbers: visit numbers that lead to others.
+        astray: ids of facts whose visit is a stranger's.
     """
     person_of = {identity: n for n, group in enumerate(groups) for identity in group}
     told = list(facts)
     under: dict[str, str] = {}
     for fact in told:
-        if fact.visit is not None and (account := account_of(fact)) is not None:
+        if fact.visit is None or fact.id in astray:
+            continue
+        if (account := account_of(fact)) is not None:
             under[numbers.get(fact.visit, fact.visit)] = account
     homes: dict[str, str] = {}
     accounts: dict[str, str] = {}
@@ -174,7 +204,7 @@ def _homes(
         for one in fact.person:
             if one.type == ACCOUNT:  # that of MRG-3 is whose number MRG-1 is
                 accounts.setdefault(one.id, end or identity)
-        if fact.visit is None:
+        if fact.visit is None or fact.id in astray:
             continue
         key = numbers.get(fact.visit, fact.visit)
         if edge_kind(fact) == "visit":
@@ -201,19 +231,6 @@ def moved_account(fact: Fact) -> str | None:
 def parts(fact: Fact) -> bool:
     """Whether a fact may part its identity from another one, or take a visit from it."""
     return edge_kind(fact) in ("unlink", "unmerge", "move", "visit") and other_end(fact) is not None
-
-
-def kin(facts: Iterable[Fact]) -> set[str]:
-    """Identities that were ever joined with others, or parted from them.
-
-    Those of other persons are kin: they share facts, and are folded together.
-    """
-    return {
-        identity
-        for fact in facts
-        if edge_kind(fact) is not None and (end := other_end(fact)) is not None
-        for identity in (fact.identity, end)
-    }
 
 
 def at_home(fact: Fact, group: Iterable[str], home: str) -> Fact:

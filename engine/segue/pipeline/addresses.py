@@ -14,6 +14,7 @@ from segue.model.instants import rfc3339_us
 from segue.pipeline import evidence
 from segue.pipeline.charts import Chart
 from segue.pipeline.identities import UNNAMED, Authorities, Identified, identify, visit_keys
+from segue.pipeline.recall import numbers_of
 from segue.pipeline.speaker import Speaker
 from segue.pipeline.targets import (
     MOST_DELETED,
@@ -316,7 +317,8 @@ class Addresses:
         draft.load(pks={row.owner for row in rows.values()})
         for name in target.visits:
             if name in rows:
-                state = draft.chart(rows[name].owner).visits.get(name)
+                chart = draft.chart(rows[name].owner)
+                state = chart.visits.get(numbers_of(chart.person).get(name, name))
                 if state is not None and state.encounter:
                     return ResourceKey("Encounter", state.encounter)
         return None

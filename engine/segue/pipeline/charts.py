@@ -86,7 +86,10 @@ class Chart:
         identities: all identity keys that lead here.
         alarm: the timer as stored.
         touched: whether the person must be written.
-        changed, gone: keys of visits that must be written, or deleted.
+        numbers: further visit numbers that nobody else may begin a visit with unnoticed:
+            they lead to one of the visits, or what was said under them waits.
+        changed: keys of visits, or numbers, that must be written.
+        gone: those that must be deleted, with the pk of the person who had them.
         claimed: identities that lead here from now on.
         into: the person that this one was merged into.
         views: what protocols see of visits, as they were looked at before.
@@ -106,12 +109,24 @@ class Chart:
     alarm: int | None = None
     touched: bool = False
     changed: set[str] = field(default_factory=set)
-    gone: set[str] = field(default_factory=set)
+    gone: set[tuple[str, int]] = field(default_factory=set)
     claimed: set[str] = field(default_factory=set)
     into: int | None = None
     views: Views = field(default_factory=dict)
     sight: tuple[PersonState, Person] | None = None
     episodes: Mapping[str, str] | None = None
+    numbers: set[str] = field(default_factory=set)
+
+    def hold(self, numbers: Iterable[str]) -> None:
+        """Have these further visit numbers, and no others."""
+        wanted = set(numbers) - self.visits.keys()
+        self.gone |= {(number, self.pk) for number in self.numbers - wanted}
+        self.changed |= wanted - self.numbers
+        self.numbers = wanted
+
+    def has_number(self, number: str) -> bool:
+        """Whether a visit number is one of this person's."""
+        return number in self.visits or number in self.numbers
 
     def names(self, reference: str) -> bool:
         """Whether anything that is said of the person is about this resource."""
@@ -152,6 +167,7 @@ class Chart:
             self.views,
             self.sight,
             self.episodes,
+            set(self.numbers),
         )
 
     def committed(self) -> "Chart":

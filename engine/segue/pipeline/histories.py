@@ -1,6 +1,8 @@
 """Reads the history of a visit out of the store."""
 
-from segue.care.parting import at_home
+from collections.abc import Container
+
+from segue.care.parting import at_home, part
 from segue.care.timeline import Timeline, timeline
 from segue.model.identity import ResourceKey
 from segue.pipeline.charts import Chart
@@ -69,6 +71,11 @@ def history_of_encounter(hub: Hub, id_: str) -> Timeline | None:
 
 def _timeline(draft: Draft, chart: Chart, key: str) -> Timeline:
     facts = Recall(draft, sorted(chart.identities | set(chart.margin.kin)))
-    home = chart.visits[key].identity
-    about = facts.about(key, chart.visits[key].loose, numbers_of(chart.person))
-    return timeline((at_home(fact, chart.identities, home) for fact in about), key)
+    home, numbers = chart.visits[key].identity, numbers_of(chart.person)
+    astray: Container[str] = ()
+    if chart.margin.kin:
+        parting = part(facts.said())
+        numbers, astray = dict(parting.numbers), parting.astray
+    about = facts.about(key, chart.visits[key].loose, numbers)
+    told = (at_home(fact, chart.identities, home) for fact in about if fact.id not in astray)
+    return timeline(told, key)

@@ -14,8 +14,7 @@ from msgspec.structs import replace as with_changes
 
 from segue.care.assemble import person_resources, visit_resources
 from segue.care.identity import joined_by, other_end
-from segue.care.numbers import resolve_numbers
-from segue.care.parting import Parting, kin, part, parts
+from segue.care.parting import Parting, part, parts
 from segue.care.person import carry_over, fold_person, note_visit, placements
 from segue.care.plans import ids_of_person, ids_of_visit
 from segue.care.states import PersonState, VisitState
@@ -72,7 +71,7 @@ class Affected:
 def place(
     chart: Chart,
     facts: Recall,
-    numbers: dict[str, str],
+    numbers: Mapping[str, str],
     parting: Parting | None = None,
 ) -> list[tuple[str, set[str]]]:
     """Let facts without a visit number count where they belong now.
@@ -122,22 +121,17 @@ def settle(draft: Draft, charts: Iterable[Chart], fresh: Sequence[Fact] = ()) ->
     pool, facts = _gather(draft, charts, fresh)
     said = facts.said()
     parting = part(said)
-    numbers = resolve_numbers(change for person in [fold_person(said)] for change in person.renamed)
     # Whom only others have named yet is a person, too: what comes finds them divided.
     groups = parting.groups
     chosen = _choose(draft, pool, groups)
     old = {chart.pk: chart.copy() for chart in pool}
-    made = [
-        _fold(draft, chosen[n], group, facts, said, parting, numbers)
-        for n, group in enumerate(groups)
-    ]
+    made = [_fold(draft, chosen[n], group, facts, said, parting) for n, group in enumerate(groups)]
     _divide(draft, list(old.values()), made)
-    relations = kin(said) | set(parting.astray.values())
-    relations |= {fact.identity for fact in said if fact.id in parting.astray}
-    found = _found(parting, said, fresh)
+    everybody = {identity for group in groups for identity in group}
     for chart in made:
-        others = tuple(sorted(identity for identity in relations - chart.identities))
+        others = tuple(sorted(everybody - chart.identities))
         chart.margin = replace(chart.margin, kin=others)
+    found = _found(parting, said, fresh)
     affected = []
     for chart in made:
         before = dict.fromkeys(chart.visits)
@@ -152,7 +146,7 @@ def settle(draft: Draft, charts: Iterable[Chart], fresh: Sequence[Fact] = ()) ->
         was_loose = {f for was in old.values() for s in was.visits.values() for f in s.loose}
         one.settled = loose - was_loose
         one.settled |= {fact for fact, identity in found.items() if identity in chart.identities}
-        one.astray = frozenset(parting.astray)
+        one.astray = parting.astray
         affected.append(one)
     return affected
 
@@ -224,7 +218,6 @@ def _fold(
     facts: Recall,
     said: Sequence[Fact],
     parting: Parting,
-    numbers: dict[str, str],
 ) -> Chart:
     """Fold one group into its chart; what is stored of it is not divided yet."""
     held = chart.identities
@@ -234,15 +227,16 @@ def _fold(
     for identity in group:
         draft.people[identity] = chart.pk
     chart.visits = {
-        key: facts.visit(key, (), numbers, (group, home), parting.astray)
+        key: facts.visit(key, (), parting.numbers, (group, home), parting.astray)
         for key, home in parting.homes.items()
         if home in group
     }
-    chart.changed, chart.gone = set(chart.visits), set()
+    chart.hold(number for number, identity in parting.named.items() if identity in group)
+    chart.changed = {*chart.visits, *chart.numbers}
     own = parting.said_by(group, said)
     chart.person = fold_person(own, draft.hub.setting.rank, chart.visits.values())
     if chart.person.loose:
-        place(chart, facts, numbers, parting)
+        place(chart, facts, parting.numbers, parting)
     chart.views, chart.sight, chart.episodes = {}, None, None
     chart.touched = True
     return chart
@@ -268,10 +262,11 @@ def _divide(draft: Draft, old: Sequence[Chart], made: Sequence[Chart]) -> None:
         owner.heads[key] = head
     absorbed = {pk: draft.charts[pk].into for was in old for pk in was.margin.absorbed}
     absorbed |= {was.pk: draft.charts[was.pk].into for was in old}
-    visits = {key for chart in made for key in chart.visits}
     for chart in made:
         wake = next((one.margin.wake for one in old if one.pk == chart.pk), None)
-        chart.gone = {key for one in old for key in one.visits if key not in visits}
+        # Whoever had them: those that there are yet are written, each as its person's.
+        chart.gone = {(key, one.pk) for one in old for key in (*one.visits, *one.numbers)}
+        chart.gone |= {gone for one in old for gone in one.gone}
         chart.margin = Margin(
             b"",
             wake,

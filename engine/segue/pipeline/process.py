@@ -291,6 +291,8 @@ def fold_readings(draft: Draft, readings: Sequence[Reading], *, replay: bool = F
             with draft.attempt(identities):
                 for _ in _fold(draft, reading, old):
                     pass
+        except RevisionConflict:
+            raise
         except InvalidError as error:
             _fail(draft, reading, error.issues)
         except Exception as error:  # noqa: BLE001 - one entry must not hold up the others

@@ -1,6 +1,6 @@
 """The facts of persons, stored ones and those of this draft, read only if asked for."""
 
-from collections.abc import Collection, Container, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
 from segue.care.fold import fold_visit
 from segue.care.numbers import resolve_numbers
@@ -70,7 +70,7 @@ class Recall:
         self,
         key: str,
         loose: Iterable[str],
-        numbers: dict[str, str] | None = None,
+        numbers: Mapping[str, str] | None = None,
         at: tuple[Collection[str], str] | None = None,
         without: Container[str] = (),
     ) -> VisitState:
@@ -90,7 +90,7 @@ class Recall:
         return fold_visit(facts, key)
 
     def about(
-        self, key: str, loose: Iterable[str], numbers: dict[str, str] | None = None
+        self, key: str, loose: Iterable[str], numbers: Mapping[str, str] | None = None
     ) -> list[Fact]:
         """The visit parts of the facts about a visit.
 

@@ -12,7 +12,7 @@ from segue.care.doubts import DOUBTS
 from segue.care.fold import AWAITS_START, NO_TARGET, extend_visit, fold_visit
 from segue.care.identity import doubtful, joined_by, other_end, persons
 from segue.care.movements import EFFECTS
-from segue.care.numbers import NUMBER_CYCLE, refused
+from segue.care.numbers import NUMBER_CYCLE, refused, visits_named
 from segue.care.parting import parts
 from segue.care.person import (
     carry_over,
@@ -183,21 +183,14 @@ def _holders(draft: Draft, fact: Fact, own: Sequence[Chart]) -> dict[int, Chart]
     Raises:
         Disturbed: they are being folded just now.
     """
-    key = fact.visit
-    assert key is not None
-    # A change of its number (A50) may name it by the one that the other one knows.
-    keys = {key} if (prior := fact.details.get("prior_visit")) is None else {key, prior}
-    for chart in own:
-        numbers = numbers_of(chart.person)
-        keys = {one for one in keys if numbers.get(one, one) not in chart.visits}
+    keys = {key for key in visits_named(fact) if not any(chart.has_number(key) for chart in own)}
     if not keys:
         return {}
+    mine = {chart.pk for chart in own}
     found = {
         one.pk: one
-        for name in sorted(keys)
-        for one in draft.strangers(name, "Encounter")
-        if not keys.isdisjoint(one.visits.keys() | numbers_of(one.person).keys())
-        and all(one.pk != chart.pk for chart in own)
+        for one in draft.strangers(keys, [*draft.taken.values(), *draft.who_has("Encounter")])
+        if one.pk not in mine and any(map(one.has_number, keys))
     }
     if found and draft.together:
         raise Disturbed
@@ -226,12 +219,15 @@ def refold(draft: Draft, chart: Chart) -> list[Affected]:
     numbers = numbers_of(person)
     keys = facts.visit_keys(numbers)
     for key in chart.visits.keys() - keys:
-        _forget(chart, key)
+        del chart.visits[key]
+        chart.changed.discard(key)
+        chart.gone.add((key, chart.pk))
     person.visits = {key: one for key, one in person.visits.items() if key in keys}
     for key in keys:
         chart.visits[key] = facts.visit(key, (), numbers)
         chart.changed.add(key)
         person = note_visit(person, chart.visits[key])
+    chart.hold(numbers)
     chart.person = person
     chart.touched = True
     affected = Affected(chart, None, dict.fromkeys(keys), whole=True)
@@ -443,11 +439,12 @@ def _renumber(chart: Chart, person: PersonState, facts: Recall, affected: Affect
     """Fold visits that turn out to be kept under another number there."""
     numbers = numbers_of(person)
     gone = chart.visits.keys() & numbers.keys()
+    for number in gone:
+        del chart.visits[number]
+    chart.hold(numbers)
     if not gone:
         return person
     affected.whole = True
-    for number in gone:
-        _forget(chart, number)
     kept = {name: one for name, one in person.visits.items() if name not in gone}
     person = replace(person, visits=kept)
     for key in sorted({numbers[number] for number in gone}):
@@ -456,13 +453,6 @@ def _renumber(chart: Chart, person: PersonState, facts: Recall, affected: Affect
         chart.changed.add(key)
         person = note_visit(person, chart.visits[key])
     return person
-
-
-def _forget(chart: Chart, key: str) -> None:
-    """Leave out a visit that is kept under another number, or that nobody speaks of now."""
-    del chart.visits[key]
-    chart.changed.discard(key)
-    chart.gone.add(key)
 
 
 def _place(chart: Chart, facts: Recall, affected: Affected) -> None:

@@ -85,7 +85,8 @@ def _others(draft: Draft, chart: Chart, name: str) -> list[Chart]:
     elif key in chart.heads:
         return []
     else:
-        found = [one for one in draft.strangers(name, key.type) if key in one.heads]
+        strangers = draft.strangers([name], draft.who_has(key.type))
+        found = [one for one in strangers if key in one.heads]
         # Who has it knows all who share it.
         also = {one for other in found for one in other.margin.shared.get(name, ())}
         draft.load(also)

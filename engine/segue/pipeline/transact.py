@@ -60,6 +60,7 @@ class Draft:
         people: identity to the pk that it led to when it was loaded.
         replaced: journal entries whose stored facts are void (a replay).
         contested: heads of resources that turned out to be another person's.
+        taken: visit numbers that turned out to be another person's, to that one's pk.
         fresh: facts of this draft's own steps, by identity.
         registers: directory resources that the steps offer.
         owners: pk of a resource that is another person's from now on, to that one's.
@@ -78,6 +79,7 @@ class Draft:
     people: dict[str, int] = field(default_factory=dict)
     replaced: set[int] = field(default_factory=set)
     contested: dict[ResourceKey, Head] = field(default_factory=dict)
+    taken: dict[str, int] = field(default_factory=dict)
     fresh: dict[str, list[Fact]] = field(default_factory=dict)
     registers: dict[ResourceKey, Register] = field(default_factory=dict)
     owners: dict[int, int] = field(default_factory=dict)
@@ -90,24 +92,31 @@ class Draft:
 
     # --- persons -------------------------------------------------------------------------
 
-    def strangers(self, name: str, kind: str) -> list[Chart]:
-        """Those who may have a visit or an account that is new to somebody.
+    def who_has(self, kind: str) -> set[int]:
+        """Who has contested resources of a type, by pk."""
+        if not self.contested:
+            return set()
+        owners = {head.owner for key, head in self.contested.items() if key.type == kind}
+        return {owner for owner in owners if owner is not None}
 
-        In the store it shows when it is to be written a second time (`contested`), in
-        this draft when it is new a second time.
+    def strangers(self, names: Collection[str], owners: Iterable[int]) -> list[Chart]:
+        """Those who may have visits or accounts that are new to somebody.
+
+        In the store it shows when one is to be written a second time, in this draft when
+        it is new a second time.
 
         Args:
-            name: by which `begun` keeps it. kind: type of its resource.
+            names: by which `begun` keeps them.
+            owners: who has those that were found in the store.
         """
-        owners = {head.owner for one, head in self.contested.items() if one.type == kind}
-        if owners:
-            found = [owner for owner in owners if owner is not None]
-            self.load(pks=found)
-            for owner in found:
+        known = set(owners)
+        if known:
+            self.load(pks=known)
+            for owner in known:
                 self.chart(owner)  # of whoever took their place
-        again = name in self.begun
-        self.begun.add(name)
-        if not owners and not again:
+        again = not self.begun.isdisjoint(names)
+        self.begun.update(names)
+        if not known and not again:
             return []
         return [chart for chart in self.charts.values() if chart.into is None]
 
@@ -161,12 +170,13 @@ class Draft:
                 rows[pk].key,
                 rows[pk].revision,
                 person,
-                {key: unpack_visit(visit.state) for key, visit in visits[pk].items()},
+                {key: unpack_visit(one.state) for key, one in visits[pk].items() if one.state},
                 own,
                 margin,
                 set(identities[pk]),
                 margin.wake,
                 into=rows[pk].merged_into,
+                numbers={key for key, one in visits[pk].items() if not one.state},
             )
             self.hub.charts.keep([chart])
             self.charts[pk] = chart.copy()
@@ -202,10 +212,18 @@ class Draft:
             self.people[identity] = chart.pk
 
     def absorb(self, stays: Chart, goes: Chart) -> None:
-        """Move all that is one person's to another; their states must be folded anew."""
+        """Move all that is one person's to another; their states must be folded anew.
+
+        Raises:
+            RevisionConflict: both have a visit, one of them unnoticed in this draft.
+        """
+        if both_have := stays.visits.keys() & goes.visits.keys():
+            raise RevisionConflict(visits=both_have)
         stays.visits |= goes.visits
         stays.changed |= goes.visits.keys()
-        stays.gone |= goes.gone - goes.visits.keys()
+        stays.numbers |= goes.numbers
+        stays.changed |= goes.numbers
+        stays.gone |= goes.gone | {(key, goes.pk) for key in (*goes.visits, *goes.numbers)}
         stays.heads |= goes.heads
         self.claim(stays, goes.identities)
         kept, lost = stays.margin, goes.margin
@@ -228,6 +246,7 @@ class Draft:
         goes.into = into
         goes.visits, goes.heads, goes.person = {}, {}, PersonState()
         goes.identities, goes.changed, goes.claimed, goes.gone = set(), set(), set(), set()
+        goes.numbers = set()
         goes.margin = Margin()
         goes.touched = True
 
@@ -315,6 +334,8 @@ class Draft:
             for key in chart.changed:
                 if (state := chart.visits.get(key)) is not None:
                     commit.visits.append(VisitRow(key, pk, pack_visit(state)))
+                elif key in chart.numbers:
+                    commit.visits.append(VisitRow(key, pk, b""))
             commit.gone_visits += chart.gone
             commit.identities += [(key, pk) for key in chart.claimed]
             if chart.margin.wake != chart.alarm:
@@ -349,24 +370,28 @@ def _transact(
 ) -> Committed | None:
     stages = hub.stages
     lost: set[ResourceKey] = set()
+    taken: set[str] = set()
     for attempt in range(ATTEMPTS):
         if attempt == PATIENCE:
             turn.enter_context(hub.turn)
         stages.start()
-        with hub.store.read() as reader:
-            draft = _computed(hub, reader, compute, lost)
-        draft.unfinished.finish()
-        commit = draft.commit(moves)
-        stages.end("rows")
-        if not (commit.persons or commit.steps or commit.moves):
-            return None
+        draft = None
         try:
+            with hub.store.read() as reader:
+                draft = _computed(hub, reader, compute, lost, taken)
+            draft.unfinished.finish()
+            commit = draft.commit(moves)
+            stages.end("rows")
+            if not (commit.persons or commit.steps or commit.moves):
+                return None
             committed = hub.store.commit(commit)
         except RevisionConflict as conflict:
             # Who moved is read again; whoever has heads that moved, too.
             moved = _there(hub, conflict.resources) if attempt == 0 else conflict.resources
-            hub.charts.forget(conflict.persons | _owners(draft, moved) or set(draft.charts))
+            if draft is not None and not conflict.visits:
+                hub.charts.forget(conflict.persons | _owners(draft, moved) or set(draft.charts))
             lost |= moved
+            taken |= conflict.visits
             if conflict.moves or attempt == ATTEMPTS - 1:
                 raise
             continue
@@ -382,11 +407,15 @@ def _transact(
     raise AssertionError("unreachable")
 
 
-def _computed(hub: Hub, reader: Reader, compute: Compute, lost: set[ResourceKey]) -> Draft:
+def _computed(
+    hub: Hub, reader: Reader, compute: Compute, lost: set[ResourceKey], taken: set[str]
+) -> Draft:
     """What comes of it, all of it valid."""
     contested = reader.heads(lost)
+    owners = {key: row.owner for key, row in reader.visits(taken).items()}
     now = whole_milliseconds(hub.now())
-    draft = Draft(hub, reader, now, contested=contested, unfinished=Unfinished(patient=True))
+    unfinished = Unfinished(patient=True)
+    draft = Draft(hub, reader, now, contested=contested, taken=owners, unfinished=unfinished)
     try:
         compute(draft)
         valid = draft.unfinished.are_valid(hub.gate)
@@ -395,7 +424,7 @@ def _computed(hub: Hub, reader: Reader, compute: Compute, lost: set[ResourceKey]
     hub.stages.end("validate")
     if not valid:
         # Rare. Over again, one after the other, so that what fails does so alone.
-        draft = Draft(hub, reader, now, contested=contested)
+        draft = Draft(hub, reader, now, contested=contested, taken=owners)
         compute(draft)
     return draft
 

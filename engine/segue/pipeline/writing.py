@@ -216,8 +216,9 @@ class Writing:
             # The fact stays as a record, under a name by which nobody is found.
             gone = replace(row, kind="forgotten", identity=key.reference, visit=None, stay=b"")
             self.recorder.step.facts.append(gone)
-        chart.gone |= chart.visits.keys()
+        chart.gone |= {(visit, chart.pk) for visit in chart.visits}
         chart.visits = {}
+        chart.hold(())
         chart.person = PersonState()
 
     def _withdraw(self, key: ResourceKey, chart: Chart) -> None:

@@ -131,6 +131,7 @@ def write_commit(session: Session, plan: Plan, tx: int | None, clock: Clock) -> 
     session.lock_numbers(plan.commit.conditions)
     _check_cursors(session, plan.commit)
     _check_persons(session, plan.commit)
+    _write_visits(session, plan.commit)
     heads, versions = _write_registers(session, plan, tx)
     _write_resources(session, plan, tx)
     versions += plan.versions
@@ -356,6 +357,19 @@ def _moved(session: Session, plan: Plan) -> set[ResourceKey]:
     } or {write.key for _, write in plan.changed.values()}
 
 
+def _write_visits(session: Session, commit: Commit) -> None:
+    """Visits as they are now; one that another person has must be gone from there."""
+    if commit.gone_visits:
+        session.delete("visit", ("key", "owner"), sorted(set(commit.gone_visits)))
+    if not commit.visits:
+        return
+    visits = {v.key: v for v in commit.visits}
+    rows = sorted((v.key, v.owner, v.state) for v in visits.values())
+    written = session.upsert("visit", ("key",), ("owner", "state"), rows, held="owner")
+    if written != len(commit.visits):
+        raise RevisionConflict(visits=set(visits))
+
+
 def _write_persons(session: Session, commit: Commit) -> None:
     known = sorted((p for p in commit.persons if p.expected), key=_pk)
     if known:
@@ -365,12 +379,6 @@ def _write_persons(session: Session, commit: Commit) -> None:
             ("revision", "merged_into", "state"),
             [(p.pk, p.expected + 1, p.merged_into, p.state) for p in known],
         )
-    if commit.gone_visits:
-        session.delete("visit", ("key",), [(key,) for key in commit.gone_visits])
-    if commit.visits:
-        # The last state counts where a visit is in the commit twice.
-        visits = {v.key: (v.key, v.owner, v.state) for v in commit.visits}
-        session.upsert("visit", ("key",), ("owner", "state"), sorted(visits.values()))
     if commit.timers:
         cleared = [(pk,) for pk, due in commit.timers.items() if due is None]
         kept = [(pk, due) for pk, due in commit.timers.items() if due is not None]

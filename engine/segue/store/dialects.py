@@ -49,8 +49,23 @@ class Session(Protocol):
         """Add the rows whose key is not there yet; how many that were."""
         ...
 
-    def upsert(self, table: str, keys: Sequence[str], columns: Sequence[str], rows: Rows) -> None:
-        """Add rows, or replace `columns` where `keys` are there. Rows: keys, columns."""
+    def upsert(
+        self,
+        table: str,
+        keys: Sequence[str],
+        columns: Sequence[str],
+        rows: Rows,
+        held: str | None = None,
+    ) -> int:
+        """Add rows, or replace `columns` where `keys` are there. Rows: keys, columns.
+
+        Args:
+            table, keys, columns, rows: what goes where.
+            held: a column whose value must be there already; other rows stay as they are.
+
+        Returns:
+            How many were added or replaced.
+        """
         ...
 
     def update(self, table: str, keys: Sequence[str], columns: Sequence[str], rows: Rows) -> int:

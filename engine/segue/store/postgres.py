@@ -78,15 +78,24 @@ class PostgresSession:
         sql = f"INSERT INTO {table} ({','.join(columns)}) SELECT * FROM {source}"
         return self._execute(sql + " ON CONFLICT DO NOTHING", params).rowcount
 
-    def upsert(self, table: str, keys: Sequence[str], columns: Sequence[str], rows: Rows) -> None:
+    def upsert(
+        self,
+        table: str,
+        keys: Sequence[str],
+        columns: Sequence[str],
+        rows: Rows,
+        held: str | None = None,
+    ) -> int:
         every = (*keys, *columns)
         source, params = self._unnest(table, every, rows)
         change = ", ".join(f"{column} = excluded.{column}" for column in columns)
-        self._execute(
+        sql = (
             f"INSERT INTO {table} ({','.join(every)}) SELECT * FROM {source} "
-            f"ON CONFLICT ({','.join(keys)}) DO UPDATE SET {change}",
-            params,
+            f"ON CONFLICT ({','.join(keys)}) DO UPDATE SET {change}"
         )
+        if held is not None:
+            sql += f" WHERE {table}.{held} = excluded.{held}"
+        return self._execute(sql, params).rowcount
 
     def update(self, table: str, keys: Sequence[str], columns: Sequence[str], rows: Rows) -> int:
         source, params = self._unnest(table, (*keys, *columns), rows)

@@ -45,7 +45,10 @@ class PersonWrite:
 
 @dataclass(frozen=True, slots=True)
 class VisitRow:
-    """The folded state of one visit; `state` is opaque to the store."""
+    """The folded state of one visit; `state` is opaque to the store.
+
+    Without a state it only keeps a number for its person, see `segue.pipeline.charts.Chart`.
+    """
 
     key: str
     owner: int
@@ -123,6 +126,8 @@ class Commit:
     """All that one transaction writes.
 
     Attributes:
+        gone_visits: visit key and pk of the person who has it no more, be it that another
+            one has it now.
         timers: person pk to the instant (µs) at which time alone changes their
             care, None to clear.
         conditions: hashes of normalised `If-None-Exist` queries to hold a lock on.
@@ -134,7 +139,7 @@ class Commit:
 
     persons: list[PersonWrite] = field(default_factory=list)
     visits: list[VisitRow] = field(default_factory=list)
-    gone_visits: list[str] = field(default_factory=list)
+    gone_visits: list[tuple[str, int]] = field(default_factory=list)
     identities: list[tuple[str, int]] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     moves: list[CursorMove] = field(default_factory=list)
@@ -172,6 +177,7 @@ class RevisionConflict(Exception):  # noqa: N818
 
     Attributes:
         persons: pks whose revision moved. resources: keys whose head moved.
+        visits: numbers that another person turned out to have.
         moves: partitions whose cursor or token moved (the lease is lost).
     """
 
@@ -180,13 +186,15 @@ class RevisionConflict(Exception):  # noqa: N818
         persons: set[int] | None = None,
         resources: set[ResourceKey] | None = None,
         moves: set[str] | None = None,
+        visits: set[str] | None = None,
     ) -> None:
         self.persons = persons or set()
         self.resources = resources or set()
         self.moves = moves or set()
+        self.visits = visits or set()
         super().__init__(
             f"{len(self.persons)} persons, {len(self.resources)} resources, "
-            f"{len(self.moves)} cursors moved meanwhile"
+            f"{len(self.visits)} visits, {len(self.moves)} cursors moved meanwhile"
         )
 
 

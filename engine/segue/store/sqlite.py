@@ -94,8 +94,15 @@ class SqliteSession:
         sql = _insert(table, tuple(columns)) + " ON CONFLICT DO NOTHING"
         return self._many(sql, rows)
 
-    def upsert(self, table: str, keys: Sequence[str], columns: Sequence[str], rows: Rows) -> None:
-        self._many(_sqlite_upsert(table, tuple(keys), tuple(columns)), rows)
+    def upsert(
+        self,
+        table: str,
+        keys: Sequence[str],
+        columns: Sequence[str],
+        rows: Rows,
+        held: str | None = None,
+    ) -> int:
+        return self._many(_sqlite_upsert(table, tuple(keys), tuple(columns), held), rows)
 
     def update(self, table: str, keys: Sequence[str], columns: Sequence[str], rows: Rows) -> int:
         sql = _sqlite_update(table, tuple(keys), tuple(columns))
@@ -197,9 +204,12 @@ def _insert(table: str, columns: tuple[str, ...], rows: int = 1) -> str:
 
 
 @lru_cache(1024)
-def _sqlite_upsert(table: str, keys: tuple[str, ...], columns: tuple[str, ...]) -> str:
+def _sqlite_upsert(
+    table: str, keys: tuple[str, ...], columns: tuple[str, ...], held: str | None
+) -> str:
     change = ", ".join(f"{column} = excluded.{column}" for column in columns)
-    return f"{_insert(table, keys + columns)} ON CONFLICT ({','.join(keys)}) DO UPDATE SET {change}"
+    sql = f"{_insert(table, keys + columns)} ON CONFLICT ({','.join(keys)}) DO UPDATE SET {change}"
+    return sql if held is None else f"{sql} WHERE {table}.{held} = excluded.{held}"
 
 
 @lru_cache(1024)

@@ -9,7 +9,7 @@ from typing import Any
 from segue.care.assemble import person_resources, visit_resources
 from segue.care.fold import fold_visit
 from segue.care.identity import MERGE_CYCLE, UNMERGE, doubtful, persons
-from segue.care.parting import at_home, part
+from segue.care.parting import Parting, at_home, part
 from segue.care.person import fold_person, note_visit
 from segue.fhir.canonical import canonical_state, loads
 from segue.model.facts import Fact, Fragment
@@ -24,15 +24,15 @@ def person_of(n: int) -> str:
     return f"HOSPA|{n}"
 
 
-def said(chance: Random, n: int, at: int) -> Fact:
-    """A statement about patient n, or an event of the visit of patient n."""
+def said(chance: Random, n: int, at: int, visit: int | None = None) -> Fact:
+    """A statement about patient n, or an event of the visit of patient n, or of another one."""
     city = {"address#home": [{"city": f"Town {n}"}], "gender": "female"}
     event = chance.choice(("A31", "A01", "A08", "A03"))
     return fact(
         event,
         minutes(at),
         identity=person_of(n),
-        visit=None if event == "A31" else f"HOSPA|V{n}",
+        visit=None if event == "A31" else f"HOSPA|V{n if visit is None else visit}",
         control=str(at),
         patient=city,
         patient_class=None if event == "A31" else "I",
@@ -62,6 +62,13 @@ def move(n: int, owner: str, to: str, at: int, event: str) -> Fact:
     return one
 
 
+def renumber(chance: Random, n: int, at: int, numbers: int) -> Fact:
+    """A visit gets another number (A50), or is one with another visit (A42), says patient n."""
+    event, (prior, visit) = chance.choice(("A50", "A42")), chance.sample(range(numbers), 2)
+    return fact(event, minutes(at), identity=person_of(n), visit=f"HOSPA|V{visit}",
+                control=f"r{at} {n}", details={"prior_visit": f"HOSPA|V{prior}"})  # fmt: skip
+
+
 def merge(gone: str, kept: str, at: int, event: str) -> Fact:
     control = f"m{at} {gone} {kept}"
     return fact(event, minutes(at), identity=kept, prior=gone, visit=None, control=control)
@@ -77,6 +84,12 @@ def unmerge(gone: str, kept: str, at: int) -> list[Fact]:
     return made
 
 
+def is_of(one: Fact, key: str, parting: Parting) -> bool:
+    if one.visit is None or one.id in parting.astray:
+        return False
+    return parting.numbers.get(one.visit, one.visit) == key
+
+
 def yields(facts: Sequence[Fact]) -> list[bytes]:
     """The canonical resources of each person that the facts tell of, sorted."""
     parting = part(facts)
@@ -89,7 +102,7 @@ def yields(facts: Sequence[Fact]) -> list[bytes]:
         states = []
         for key, home in sorted(parting.homes.items()):
             if home in group:
-                about = [at_home(one, group, home) for one in facts if one.visit == key]
+                about = [at_home(one, group, home) for one in facts if is_of(one, key, parting)]
                 states.append(fold_visit(about, key))
         for state in states:
             person = note_visit(person, state)
@@ -138,6 +151,13 @@ def test_any_graph_gives_the_same_persons_in_every_order(seed: int) -> None:
     chance = Random(seed)
     count = chance.randrange(2, 6)
     facts = [said(chance, n, 10 + n) for n in range(count)]
+    for n in range(chance.randrange(4)):
+        who, at = chance.randrange(count), 20 + chance.randrange(99)
+        if chance.randrange(2):
+            facts.append(renumber(chance, who, at, count + 1))
+        else:
+            facts.append(said(chance, who, at, chance.randrange(count + 1)))
+        facts[-1].id = f"visit {n}"
     for _ in range(chance.randrange(1, 8)):
         gone, kept = (person_of(one) for one in chance.sample(range(count + 1), 2))
         if chance.randrange(4) == 0:
@@ -165,6 +185,9 @@ def test_any_graph_gives_the_same_persons_in_every_order(seed: int) -> None:
             for link in one.get("link", ()):
                 assert link["other"]["reference"].removeprefix("Patient/") in ids
         assert set(person.patients) <= set(group)
+    for one in facts:
+        homes = [key for key in parting.homes if is_of(one, key, parting)]
+        assert len(homes) == (one.visit is not None and one.id not in parting.astray)
     resources = [loads(line) for state in whole for line in state.split(b"\n") if line]
     made = [(one["resourceType"], one["id"]) for one in resources]
     assert len(made) == len(set(made)), "nothing belongs to two persons"
