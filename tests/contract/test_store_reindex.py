@@ -16,7 +16,7 @@ from segue.model.changes import Head
 from segue.store import reindex as indexing
 from segue.store.records import Commit, RevisionConflict
 from segue.store.reindex import note, reindex, states
-from segue.store.search import DONE
+from segue.store.search_walk import DONE
 from segue.store.store import Store
 from tests.contract.test_store_search import Where, ask, ids, put
 from tests.support.rows import commit_one, opened, person, step, write

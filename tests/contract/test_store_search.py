@@ -27,7 +27,7 @@ from segue.fhir.search.conditions import (
 from segue.fhir.search.query import parse
 from segue.fhir.search.values import terms
 from segue.model.changes import Head, SearchTerms
-from segue.store import search
+from segue.store import search_plan
 from segue.store.records import Commit, StoredVersion
 from segue.store.search import Searcher, SearchPage
 from segue.store.search_include import included
@@ -99,7 +99,7 @@ def test_a_deleted_resource_is_found_no_more(where: Where) -> None:
 def test_a_total_counts_what_is_there_and_is_of_the_type(
     where: Where, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "FEW", 4)
+    monkeypatch.setattr(search_plan, "FEW", 4)
     with opened(where) as store:
         many = [put(store, task(f"t{n}", "requested", "2026-07-01")) for n in range(7)]
         put(store, task("b", "completed", "2026-07-01"))
@@ -136,7 +136,7 @@ def test_what_matches_point_to_and_what_points_to_them_is_included_once(where: W
 
             def added(query: Query) -> list[str]:
                 page = searcher.page(query)
-                return sorted(one.key.reference for one in included(searcher, query, page.items))
+                return sorted(one.key.reference for one in included(searcher.walk, query, page.items))
 
             forward = Query("Task", include=(Include("Task", "patient"),))
             assert added(forward) == ["Patient/p"]
@@ -293,7 +293,7 @@ def all_pages(
 def test_pages_hold_exactly_the_matches_in_order(
     where: Where, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "FEW", few)
+    monkeypatch.setattr(search_plan, "FEW", few)
 
     @settings(
         max_examples=60,

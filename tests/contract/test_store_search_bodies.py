@@ -17,7 +17,7 @@ from segue.fhir.search.query import parse
 from segue.fhir.search.values import terms
 from segue.model.changes import Head
 from segue.model.identity import ResourceKey
-from segue.store import search
+from segue.store import search, search_chains, search_walk
 from segue.store.records import Commit
 from segue.store.search import Searcher
 from segue.store.search_include import included
@@ -116,7 +116,7 @@ def test_bodies_and_chains_find_what_they_should(
 ) -> None:
     for linked in (1000, 0):
         # Few resources meet the end of a chain, or many: the answer is the same.
-        monkeypatch.setattr(search, "LINKED", linked)
+        monkeypatch.setattr(search_chains, "LINKED", linked)
         for type_, query, expected in SEARCHES:
             page = ask(filled, type_, *pairs(query))
             assert ids(page) == expected.split(), (query, linked)
@@ -152,7 +152,7 @@ def test_pages_of_bodies_hold_each_match_once(
 ) -> None:
     monkeypatch.setattr(search, "SCANNED", 4)
     monkeypatch.setattr(search, "COUNTED", 10)
-    monkeypatch.setattr(search, "_BATCH", 3)
+    monkeypatch.setattr(search_walk, "_BATCH", 3)
     with opened(where) as store:
         for n in range(20):
             put(store, observation(f"{n:02d}", "p", n % 4))
@@ -178,7 +178,7 @@ def test_pages_of_bodies_hold_each_match_once(
             assert len(set(cursors)) == len(cursors) == 3
             exact = parse("Observation", [("value-quantity", "3"), ("_total", "accurate")])
             assert searcher.page(exact).total == 5
-            assert [key.id for key in searcher.first(asked, 2)] == ["03", "07"]
+            assert [key.id for key in searcher.walk.first(asked, 2)] == ["03", "07"]
 
 
 def test_too_many_bodies_are_not_sorted(filled: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +202,7 @@ def test_stars_and_parameters_without_index_are_included(filled: Store) -> None:
         with filled.read() as reader:
             searcher = Searcher(reader.session)
             page = searcher.page(asked)
-            return sorted(one.key.reference for one in included(searcher, asked, page.items))
+            return sorted(one.key.reference for one in included(searcher.walk, asked, page.items))
 
     for type_, query, expected in (
         ("Observation", "_id=3&_include=*", "Patient/p Patient/q Practitioner/d"),

@@ -267,7 +267,7 @@ def test_what_was_said_of_a_merged_patient_is_found_under_the_survivor(
 def test_a_chain_over_a_merge_is_the_same_from_either_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, linked: int
 ) -> None:
-    monkeypatch.setattr("segue.store.search.LINKED", linked)
+    monkeypatch.setattr("segue.store.search_chains.LINKED", linked)
     test_what_was_said_of_a_merged_patient_is_found_under_the_survivor(tmp_path / "data", tmp_path)
 
 

@@ -104,7 +104,7 @@ def search(
     head["link"] = link
     entries = [_entry(root, stored, view, table, "match") for stored in page.items]
     if query.include or query.revinclude:
-        more = included(searcher, query, page.items)
+        more = included(searcher.walk, query, page.items)
         entries += [_entry(root, stored, None, table, "include") for stored in more]
     text = canonical.dumps(head)
     if not entries:

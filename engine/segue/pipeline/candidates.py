@@ -17,7 +17,7 @@ from segue.model.identity import ResourceKey
 from segue.model.instants import instant_of
 from segue.store.reader import Reader
 from segue.store.records import StoredVersion
-from segue.store.search import Searcher
+from segue.store.search_walk import Walker
 
 MOST = 60
 """Patients that are compared for each of the things shared; where a birth date is shared
@@ -74,12 +74,12 @@ def candidates(
 
 
 def _sharing(reader: Reader, patient: Mapping[str, Any], own: Traits) -> Iterator[ResourceKey]:
-    searcher = Searcher(reader.session)
+    walk = Walker(reader.session)
     asked: list[list[tuple[str, str]]] = []
     families = [name["family"] for name in patient.get("name", ()) if name.get("family")]
     if len(own.birth) == len("2026-01-01"):
         born = [("birthdate", own.birth)]
-        some, more = searcher.names(_first_of(born))
+        some, more = walk.names(_first_of(born))
         if not more:
             yield from some
         else:
@@ -94,13 +94,13 @@ def _sharing(reader: Reader, patient: Mapping[str, Any], own: Traits) -> Iterato
         if identifier.get("system") and identifier.get("value")
     ]
     if tokens:
-        some, more = searcher.names(_first_of([("identifier", ",".join(tokens))]))
+        some, more = walk.names(_first_of([("identifier", ",".join(tokens))]))
         if not more:
             yield from some
         else:
             asked += [[("identifier", token)] for token in tokens]
     for pairs in asked:
-        yield from searcher.names(_first_of(pairs))[0]
+        yield from walk.names(_first_of(pairs))[0]
 
 
 def _first_of(pairs: list[tuple[str, str]]) -> Query:

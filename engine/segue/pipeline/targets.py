@@ -20,7 +20,7 @@ from segue.model.changes import Head
 from segue.model.identity import ResourceKey
 from segue.pipeline.identities import Identified
 from segue.pipeline.transact import Draft
-from segue.store.search import Searcher
+from segue.store.search_walk import Walker
 
 Resource = dict[str, Any]
 Action = Literal["create", "update", "found", "delete", "nothing", "read"]
@@ -122,7 +122,7 @@ def deletes_many(entry: Entry) -> bool:
 
 def matches(draft: Draft, query: Query) -> list[ResourceKey]:
     """The first resources that meet a query, as the draft's snapshot has them."""
-    return Searcher(draft.reader.session).first(query, query.count)
+    return Walker(draft.reader.session).first(query, query.count)
 
 
 def check_type(entry: Entry, types: frozenset[str]) -> None:

@@ -16,7 +16,7 @@ from segue.fhir.search.values import terms as terms_of
 from segue.store.database import Database
 from segue.store.dialects import Session
 from segue.store.packing import unpack
-from segue.store.search import DONE
+from segue.store.search_walk import DONE
 from segue.store.terms import TermRows, pack
 from segue.store.terms import unpack as unpack_terms
 

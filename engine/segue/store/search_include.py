@@ -17,25 +17,23 @@ from segue.fhir.search.values import references
 from segue.model.identity import ResourceKey
 from segue.store.reader import Reader
 from segue.store.records import StoredVersion
-from segue.store.search import Searcher
 from segue.store.search_merged import with_gone
+from segue.store.search_walk import Walker
 
 MOST_INCLUDED = 1000
 _AT_ONCE = 500
 
 
-def included(
-    searcher: Searcher, query: Query, matches: Sequence[StoredVersion]
-) -> list[StoredVersion]:
+def included(walk: Walker, query: Query, matches: Sequence[StoredVersion]) -> list[StoredVersion]:
     """The resources that are added: each once, no match again, `MOST_INCLUDED` at most."""
-    reader = Reader(searcher.session)
+    reader = Reader(walk.session)
     seen = {match.key for match in matches}
     found: list[StoredVersion] = []
     frontier = list(matches)
     first = True
     while frontier and len(found) < MOST_INCLUDED:
         keys = _referred(query, frontier, first=first)
-        keys |= _referring(searcher, query, frontier, first=first)
+        keys |= _referring(walk, query, frontier, first=first)
         new = sorted(keys - seen)[: MOST_INCLUDED - len(found)]
         seen.update(new)
         bodies = reader.bodies(new)
@@ -70,7 +68,7 @@ def _named(type_: str, code: str) -> Sequence[Parameter]:
 
 
 def _referring(
-    searcher: Searcher, query: Query, frontier: Sequence[StoredVersion], *, first: bool
+    walk: Walker, query: Query, frontier: Sequence[StoredVersion], *, first: bool
 ) -> set[ResourceKey]:
     hashes: set[int] = set()
     unindexed: list[tuple[Parameter, set[str]]] = []
@@ -78,15 +76,15 @@ def _referring(
         if not (first or rule.iterate):
             continue
         texts = {one.key.reference for one in frontier if rule.target in (None, one.key.type)}
-        texts = with_gone(searcher.session, texts)
+        texts = with_gone(walk.session, texts)
         for known in _pointing(rule, {text.partition("/")[0] for text in texts}):
-            if searcher.indexed(known):
+            if walk.indexed(known):
                 hashes |= {reference_hash(known.type, known.code, text) for text in texts}
             else:
                 unindexed.append((known, texts))
-    keys = set(_by_index(searcher, sorted(hashes)))
+    keys = set(_by_index(walk, sorted(hashes)))
     for known, texts in unindexed:
-        keys.update(_by_body(searcher, known, texts))
+        keys.update(_by_body(walk, known, texts))
     return keys
 
 
@@ -102,12 +100,12 @@ def _pointing(rule: ReverseInclude, targets: set[str]) -> Iterator[Parameter]:
             yield known
 
 
-def _by_index(searcher: Searcher, hashes: Sequence[int]) -> Iterator[ResourceKey]:
+def _by_index(walk: Walker, hashes: Sequence[int]) -> Iterator[ResourceKey]:
     for start in range(0, len(hashes), _AT_ONCE):
-        where, params = searcher.session.among(
+        where, params = walk.session.among(
             ("t.hash",), [(number,) for number in hashes[start : start + _AT_ONCE]]
         )
-        rows = searcher.session.rows(
+        rows = walk.session.rows(
             "SELECT r.type, r.id FROM search_token t JOIN resource r ON r.pk = t.resource "
             f"WHERE {where} AND r.deleted = 0 ORDER BY r.pk LIMIT ?",
             [*params, MOST_INCLUDED],
@@ -115,9 +113,9 @@ def _by_index(searcher: Searcher, hashes: Sequence[int]) -> Iterator[ResourceKey
         yield from (ResourceKey(*row) for row in rows)
 
 
-def _by_body(searcher: Searcher, known: Parameter, texts: set[str]) -> Iterator[ResourceKey]:
+def _by_body(walk: Walker, known: Parameter, texts: set[str]) -> Iterator[ResourceKey]:
     def points(resource: dict[str, object]) -> bool:
         return not texts.isdisjoint(references(resource, known.code))
 
-    found = searcher.reading(known.type, known.code, points)
+    found = walk.reading(known.type, known.code, points)
     yield from islice(found, MOST_INCLUDED)
