@@ -252,8 +252,8 @@ def run(where: str | Path, size: Callable[[], int], name: str) -> None:
         for start in range(0, MESSAGES, BATCH):
             with store.read() as reader:
                 part = people[start : start + BATCH]
-                reader.persons_by_identity([f"HOSPA|{n}" for n in range(start, start + BATCH)])
-                reader.visits_of(part)
+                reader.people.by_identity([f"HOSPA|{n}" for n in range(start, start + BATCH)])
+                reader.people.visits_of(part)
                 reader.heads_of(part)
 
     cpu, wall = clocked(look)

@@ -46,18 +46,18 @@ def test_a_person_comes_back_with_everything_that_is_theirs(where: Where) -> Non
             )
         )
         with store.read() as reader:
-            row = reader.persons_by_identity(["LAB|9", "LAB|none"])["LAB|9"]
+            row = reader.people.by_identity(["LAB|9", "LAB|none"])["LAB|9"]
             assert (row.pk, row.key, row.revision, row.state) == (pk, "HOSPA|1", 1, b"state")
-            assert reader.persons_by_pk([pk])[pk] == row
-            assert reader.identities_of([pk]) == {pk: ["HOSPA|1", "LAB|9"]}
-            assert reader.visits_of([pk])[pk]["HOSPA|V1"].state == b"\x00visit"
+            assert reader.people.by_pk([pk])[pk] == row
+            assert reader.people.identities_of([pk]) == {pk: ["HOSPA|1", "LAB|9"]}
+            assert reader.people.visits_of([pk])[pk]["HOSPA|V1"].state == b"\x00visit"
             assert reader.heads_of([pk, 999])[pk] == committed.heads
             assert reader.heads_of([999]) == {999: {}}
             assert reader.bodies([encounter.key])[encounter.key].body == encounter.body
-            assert reader.facts_of(["HOSPA|1"]) == [fact("f1", 1, "HOSPA|1", "HOSPA|V1")]
-            assert reader.facts_of_entries([1]) == reader.facts_of(["HOSPA|1"])
-            assert reader.due(NOW_US + 5) == [(pk, NOW_US + 5)]
-            assert reader.due(NOW_US + 4) == []
+            assert reader.people.facts_of(["HOSPA|1"]) == [fact("f1", 1, "HOSPA|1", "HOSPA|V1")]
+            assert reader.people.facts_of_entries([1]) == reader.people.facts_of(["HOSPA|1"])
+            assert reader.people.due(NOW_US + 5) == [(pk, NOW_US + 5)]
+            assert reader.people.due(NOW_US + 4) == []
 
 
 def test_a_stale_revision_is_refused_and_leaves_no_trace(where: Where) -> None:
@@ -74,10 +74,10 @@ def test_a_stale_revision_is_refused_and_leaves_no_trace(where: Where) -> None:
             store.commit(late)
         assert conflict.value.persons == {a}
         with store.read() as reader:
-            states = {pk: row.state for pk, row in reader.persons_by_pk([a, b]).items()}
+            states = {pk: row.state for pk, row in reader.people.by_pk([a, b]).items()}
             assert states == {a: b"newer", b: b"state"}
             assert reader.read("Task", "t") is None
-            assert reader.facts_of(["A"]) == []
+            assert reader.people.facts_of(["A"]) == []
             assert reader.head_position()[0] == 2
 
 
@@ -111,9 +111,9 @@ def test_a_merge_moves_identities_and_visits_of_persons_that_it_holds(where: Whe
             )
         )
         with store.read() as reader:
-            assert reader.persons_by_identity(["B"])["B"].pk == a
-            assert reader.visits_of([a, b]) == {a: {"V": VisitRow("V", a, b"2")}, b: {}}
-            assert reader.due(10) == []
+            assert reader.people.by_identity(["B"])["B"].pk == a
+            assert reader.people.visits_of([a, b]) == {a: {"V": VisitRow("V", a, b"2")}, b: {}}
+            assert reader.people.due(10) == []
 
 
 def test_a_visit_number_that_another_person_has_is_refused(where: Where) -> None:
@@ -125,7 +125,7 @@ def test_a_visit_number_that_another_person_has_is_refused(where: Where) -> None
             store.commit(Commit(persons=[person(b, "B")], visits=taking))
         assert conflict.value.visits == {"U", "V"}
         with store.read() as reader:
-            assert reader.visits(["U", "V"]) == {"V": VisitRow("V", a, b"")}
+            assert reader.people.visits(["U", "V"]) == {"V": VisitRow("V", a, b"")}
 
 
 def test_a_head_that_moved_is_refused(where: Where) -> None:
@@ -173,7 +173,7 @@ def test_two_steps_of_one_commit_keep_their_own_versions(where: Where) -> None:
         gone = write(store, "Task/t", None, base=two.head())
         committed = store.commit(Commit(steps=[step(1, one), step(2, two), step(3, gone)]))
         with store.read() as reader:
-            page = reader.history("Task", "t")
+            page = reader.history.page("Task", "t")
             assert [(v.version, v.body, v.at) for v in page.items] == [
                 (3, None, committed.at),
                 (2, "{2}", committed.at),
@@ -217,7 +217,11 @@ def test_the_newest_statement_about_a_directory_resource_stands(where: Where) ->
         with store.read() as reader:
             now = reader.read("Organization", "o")
             assert now is not None
-            assert (now.body, now.version, reader.history("Organization", "o").total) == ("d", 2, 2)
+            assert (now.body, now.version, reader.history.page("Organization", "o").total) == (
+                "d",
+                2,
+                2,
+            )
         assert ("search_string", 1, "d", head.pk) in terms_in_store(store)
         assert len(terms_in_store(store)) == 2
 
@@ -249,7 +253,7 @@ def test_a_replay_replaces_the_facts_and_the_exception_of_its_entry(where: Where
         )
         store.commit(Commit(steps=[step(1, facts=[fact("f1", 1, "C")]), step(2)]))
         with store.read() as reader:
-            assert [one.id for one in reader.facts_of(["A", "B", "C"])] == ["f1"]
+            assert [one.id for one in reader.people.facts_of(["A", "B", "C"])] == ["f1"]
             assert reader.session.rows("SELECT * FROM inbox_exception") == []
 
 
@@ -289,14 +293,14 @@ def test_history_of_a_type_and_of_all_is_in_commit_order_page_by_page(where: Whe
         commit_one(store, write(store, "Flag/b", "{1}"))
         commit_one(store, write(store, "Task/a", "{2}", base=head))
         with store.read() as reader:
-            page = reader.history(limit=2)
+            page = reader.history.page(limit=2)
             assert [(v.key.id, v.version) for v in page.items] == [("a", 2), ("b", 1)]
             assert page.total == 3
-            rest = reader.history(before=page.next)
+            rest = reader.history.page(before=page.next)
             assert [(v.key.id, v.version) for v in rest.items] == [("a", 1)]
             assert rest.next is None
-            assert [v.key.id for v in reader.history("Flag").items] == ["b"]
-            assert reader.history(since=NOW_US + 2).total == 1
+            assert [v.key.id for v in reader.history.page("Flag").items] == ["b"]
+            assert reader.history.page(since=NOW_US + 2).total == 1
 
 
 def test_changes_are_read_by_position_with_their_cause(where: Where) -> None:
@@ -305,13 +309,13 @@ def test_changes_are_read_by_position_with_their_cause(where: Where) -> None:
         store.commit(Commit(steps=[step(41, a), step(42, b)]))
         store.commit(Commit(steps=[step(43, c)]))
         with store.read() as reader:
-            found = reader.changes(0)
+            found = reader.history.changes(0)
             assert [(one.stored.position, one.stored.key.id, one.ref) for one in found] == [
                 (1, "a", "41"),
                 (1, "b", "42"),
                 (2, "c", "43"),
             ]
-            assert [one.stored.key.id for one in reader.changes(1)] == ["c"]
+            assert [one.stored.key.id for one in reader.history.changes(1)] == ["c"]
 
 
 def test_a_reader_sees_one_snapshot(where: Where) -> None:
@@ -340,7 +344,7 @@ def test_concurrent_writers_lose_no_update_and_leave_no_gap(where: Where) -> Non
                 )
                 while True:
                     with store.read() as reader:
-                        row = reader.persons_by_pk([pk])[pk]
+                        row = reader.people.by_pk([pk])[pk]
                     state = str(int(row.state) + 1).encode()
                     own = write(store, f"Task/{name}{n}", owner=pk)
                     try:
@@ -360,9 +364,9 @@ def test_concurrent_writers_lose_no_update_and_leave_no_gap(where: Where) -> Non
         for thread in threads:
             thread.join()
         with store.read() as reader:
-            row = reader.persons_by_pk([pk])[pk]
+            row = reader.people.by_pk([pk])[pk]
             assert (row.state, row.revision) == (b"45", 46)
-            assert reader.history("Task").total == 45
+            assert reader.history.page("Task").total == 45
             positions = reader.session.rows("SELECT position, at FROM commits ORDER BY position")
             assert [p for p, _ in positions] == list(range(1, 47))
             assert [at for _, at in positions] == sorted({at for _, at in positions})
@@ -378,7 +382,7 @@ def test_who_holds_a_condition_can_look_and_then_create(where: Where) -> None:
         def create_once(name: str) -> None:
             with store.hold([77]):
                 with store.read() as reader:
-                    if reader.history("Task").total:
+                    if reader.history.page("Task").total:
                         return
                 store.commit(Commit(steps=[step(1, write(store, f"Task/{name}"))], conditions=[77]))
                 created.append(name)

@@ -78,7 +78,7 @@ def test_lost_connections_are_opened_anew(postgres_url: str) -> None:
         assert commit_one(store, write(store, "Task/b")).version == 1
         assert journal.append([entry("b", "2")])[0].entry == 2
         with store.read() as reader:
-            assert reader.history("Task").total == 2
+            assert reader.history.page("Task").total == 2
 
 
 def test_a_full_disk_keeps_nothing_and_says_so(tmp_path: Path) -> None:

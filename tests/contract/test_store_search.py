@@ -136,7 +136,9 @@ def test_what_matches_point_to_and_what_points_to_them_is_included_once(where: W
 
             def added(query: Query) -> list[str]:
                 page = searcher.page(query)
-                return sorted(one.key.reference for one in included(searcher.walk, query, page.items))
+                return sorted(
+                    one.key.reference for one in included(searcher.walk, query, page.items)
+                )
 
             forward = Query("Task", include=(Include("Task", "patient"),))
             assert added(forward) == ["Patient/p"]

@@ -143,7 +143,7 @@ def test_what_is_said_of_one_person_at_once_is_all_kept(api: Api) -> None:
     with hub.store.read() as reader:
         from segue.pipeline.charts import unpack_person
 
-        row = reader.persons_by_identity(["HOSPA|100234"])["HOSPA|100234"]
+        row = reader.people.by_identity(["HOSPA|100234"])["HOSPA|100234"]
         person, _ = unpack_person(row.state)
     assert len(person.evidence) == 24
 

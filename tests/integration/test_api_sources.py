@@ -340,5 +340,5 @@ def test_whose_resource_it_is_outlives_a_store_that_is_made_anew(api: Api, tmp_p
     anew = open_store(tmp_path / "anew", api.bench.clock)
     keys = [ResourceKey("Goal", kept["id"]), ResourceKey("Task", asked["id"])]
     with anew.read() as reader:
-        assert reader.authors(keys) == {keys[0]: "pcpb", keys[1]: "payx"}
+        assert reader.history.authors(keys) == {keys[0]: "pcpb", keys[1]: "payx"}
     anew.close()

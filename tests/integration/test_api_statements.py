@@ -694,7 +694,7 @@ def test_a_resource_that_names_only_the_visit_belongs_to_its_person(api: Api) ->
         },
     ).json()
     with api.bench.hub.store.read() as reader:
-        (row,) = reader.persons_by_identity(["HOSPA|100234"]).values()
+        (row,) = reader.people.by_identity(["HOSPA|100234"]).values()
         owned = {key.reference for key in reader.heads_of([row.pk])[row.pk]}
     assert f"Observation/{made['id']}" in owned
 

@@ -54,7 +54,7 @@ def test_the_event_is_mapped_and_stored(code: str, bench) -> None:
     entry = bench.entry(raw)
     process(bench.hub, [entry])
     with bench.hub.store.read() as reader:
-        stored = reader.facts_of_entries([entry.id])
+        stored = reader.people.facts_of_entries([entry.id])
     assert len(stored) == len(found)
     state, issues = bench.exceptions().get(entry.id, ("processed", "[]"))
     assert state == "processed", issues

@@ -73,7 +73,7 @@ def test_time_alone_fires_once_and_then_rests(tmp_path: Path) -> None:
         bench.process(*S11.values())
         assert fire_due(bench.hub) == 0
         with bench.hub.store.read() as reader:
-            due = reader.next_due()
+            due = reader.people.next_due()
         assert due is not None
         assert due > clock.us
         clock.set("2026-08-20T12:00:00-04:00")

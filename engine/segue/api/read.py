@@ -121,7 +121,7 @@ def history(
     limit = min(DEFAULT_COUNT if count is None else count, MOST)
     if asked.get("_summary") == "count":
         limit = 0
-    page = reader.history(
+    page = reader.history.page(
         type_,
         id_,
         before=before,
@@ -138,7 +138,7 @@ def history(
         links.append(("next", _url(place, [*used, ("_before", str(page.next))])))
     items = page.items if limit else []
     view = Subset.of(asked.items())
-    revived = reader.revived((one.pk, one.version) for one in items)
+    revived = reader.history.revived((one.pk, one.version) for one in items)
     return bundles.history(
         (_entry(root, one, view, definitions, revived) for one in items),
         total=page.total,

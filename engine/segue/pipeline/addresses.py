@@ -115,7 +115,7 @@ class Addresses:
         if head is None or head.deleted:
             return self.speaker.source
         if key not in self._authors:
-            self._authors |= self.draft.reader.authors([key])
+            self._authors |= self.draft.reader.history.authors([key])
         return self._authors.get(key, self.speaker.source)
 
     def owner(self, resource: Resource, seen: frozenset[ResourceKey] = frozenset()) -> Chart | None:
@@ -313,7 +313,7 @@ class Addresses:
             chart = draft.person(target.identity.key)
             known = chart.person.patients.get(target.identity.key) if chart else None
             return ResourceKey("Patient", known.id) if known is not None else None
-        rows = draft.reader.visits(target.visits)
+        rows = draft.reader.people.visits(target.visits)
         draft.load(pks={row.owner for row in rows.values()})
         for name in target.visits:
             if name in rows:

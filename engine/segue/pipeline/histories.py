@@ -26,7 +26,7 @@ def history_of(hub: Hub, number: str) -> Timeline | None:
         AmbiguousError: more than one authority gave that number.
     """
     with hub.store.read() as reader:
-        found = reader.visits_numbered(number)
+        found = reader.people.visits_numbered(number)
         if not found:
             return None
         keys = sorted({key for key, _ in found})

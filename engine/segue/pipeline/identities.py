@@ -191,7 +191,7 @@ def _person_of(reader: Reader, key: ResourceKey) -> PersonRow | None:
     head = reader.heads([key]).get(key)
     owner = head.owner if head is not None else None
     for _ in range(_MERGES):
-        row = reader.persons_by_pk([owner]).get(owner) if owner is not None else None
+        row = reader.people.by_pk([owner]).get(owner) if owner is not None else None
         if row is None or row.merged_into is None:
             return row
         owner = row.merged_into

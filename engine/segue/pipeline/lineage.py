@@ -101,7 +101,7 @@ def lineage(hub: Hub, key: ResourceKey) -> list[Lineage]:
             raise NotExplainedError(f"{key.reference}: it is not stored")
         head = reader.heads([key])[key]
         if head.kind == "directory":
-            return _of_directory(hub, key, reader.causes(key), loads(stored.body))
+            return _of_directory(hub, key, reader.history.causes(key), loads(stored.body))
         if head.owner is None or head.kind != "fold":
             raise NotExplainedError(
                 f"{key.reference}: its versions were written as they are: "
@@ -110,7 +110,7 @@ def lineage(hub: Hub, key: ResourceKey) -> list[Lineage]:
         draft = Draft(hub, reader, hub.now())
         draft.load(pks=[head.owner])
         chart = draft.chart(head.owner)
-        rows = [row for row in reader.facts_of(chart.identities) if row.entry]
+        rows = [row for row in reader.people.facts_of(chart.identities) if row.entry]
     mappings = {row.entry: unpack_person(row).mapping for row in rows}
     entries = hub.journal.get_many(sorted(mappings))
     sets = _sets(hub, {(mappings[entry.id], entry.envelope.site) for entry in entries})
@@ -145,7 +145,7 @@ def _of_directory(
     """Of what is nobody's (a doctor, a place): the last messages that changed it."""
     entries = hub.journal.get_many(sorted(causes))
     with hub.store.read() as reader:
-        rows = reader.facts_of_entries([entry.id for entry in entries])
+        rows = reader.people.facts_of_entries([entry.id for entry in entries])
     mappings = {row.entry: unpack_person(row).mapping for row in rows}
     for entry in entries:
         mappings.setdefault(entry.id, hub.mapping_for(entry.envelope.site).digest)

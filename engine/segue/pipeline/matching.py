@@ -89,7 +89,7 @@ class Matcher:
             return 0
         if not self._waiting:
             with hub.store.read() as reader:
-                self._read_to, found = reader.written("Patient", lease.cursor, BATCH)
+                self._read_to, found = reader.history.written("Patient", lease.cursor, BATCH)
             self._waiting.extend(found)
         looked = 0
         while self._waiting and time.monotonic() - begin < SLICE_SECONDS:

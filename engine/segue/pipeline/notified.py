@@ -54,7 +54,7 @@ def take_in(hub: Hub, speaker: Speaker, bundle: Mapping[str, Any]) -> Alert:
 def _fold(draft: Draft, alert: Alert, speaker: Speaker) -> None:
     fact = alert.fact
     draft.load(identities_of([fact]))
-    if any(row.id == fact.id for row in draft.reader.facts_of([fact.identity])):
+    if any(row.id == fact.id for row in draft.reader.people.facts_of([fact.identity])):
         return
     step = Step(Cause("statement", fact.id, speaker.source))
     recorder = Recorder(draft, step, history=speaker.history)

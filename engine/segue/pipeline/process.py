@@ -283,7 +283,7 @@ def fold_readings(draft: Draft, readings: Sequence[Reading], *, replay: bool = F
         return
     for reading in readings:
         identities = reading.identities
-        old = draft.reader.facts_of_entries([reading.entry.id]) if replay else []
+        old = draft.reader.people.facts_of_entries([reading.entry.id]) if replay else []
         if old:
             identities = list({*identities, *(row.identity for row in old)})
             draft.load(identities)
@@ -453,13 +453,13 @@ def _unpark(draft: Draft, chart: Chart, settled: Mapping[str, Sequence[str]]) ->
     if not left or not (chart.revision or chart.margin.absorbed):
         return done
     reader = draft.reader
-    rows = reader.facts_of(chart.identities)
+    rows = reader.people.facts_of(chart.identities)
     entries = {row.entry for row in rows if row.id in left and row.entry} - draft.replaced
     if not entries:
         return done
     issues = reader.issues_of(entries)
     said: dict[int, list[FactRow]] = {}
-    for row in reader.facts_of_entries(entries):
+    for row in reader.people.facts_of_entries(entries):
         said.setdefault(row.entry, []).append(row)
     for entry, own in said.items():
         # A step replaces what its entry said before: so it says just that again.

@@ -164,7 +164,7 @@ def _computed(reader: Reader) -> Iterator[Resource]:
 
 def _persons(reader: Reader) -> Iterator[list[int]]:
     after = 0
-    while rows := reader.persons(after):
+    while rows := reader.people.persons(after):
         after = rows[-1].pk
         yield [row.pk for row in rows if row.merged_into is None]
 
@@ -187,7 +187,7 @@ def _entries(
     result.entries += len(done)
     gone = set(numbers) - {entry.id for entry in found}
     if gone:
-        rows = old.facts_of_entries(gone)
+        rows = old.people.facts_of_entries(gone)
         result.missing += len({row.entry for row in rows})
         for row in rows:
             _do(hub, _act(row))
@@ -217,7 +217,7 @@ class Act:
 
 def _beside(old: Reader, result: Rebuilt) -> list[Act]:
     """Statements, receipts and clients' resources, in the order they were made."""
-    acts = [_act(row) for row in old.facts_beside()]
+    acts = [_act(row) for row in old.people.facts_beside()]
     result.statements = len(acts)
     known: dict[ResourceKey, str] = {}
     for request in _written(old):
@@ -308,7 +308,7 @@ def _receive(recorder: Recorder, row: FactRow) -> list[Chart]:
 def _written(old: Reader) -> Iterator[list[Change]]:
     """What clients wrote, by request, in commit order; the Provenance comes last."""
     after = 0
-    while changes := old.changes(after):
+    while changes := old.history.changes(after):
         after = changes[-1].stored.position
         for (kind, _), group in groupby(changes, key=lambda one: (one.kind, one.ref)):
             if kind != "statement":
@@ -438,7 +438,9 @@ def _queue(hub: Hub, waiting: Sequence[Delivery]) -> int:
             {parse_key(one.what) for one in waiting if one.form not in OF_ENTRIES}
         )
         entries = {int(one.what) for one in waiting if one.form == "adt"}
-        said = {str(row.entry): row.identity for row in draft.reader.facts_of_entries(entries)}
+        said = {
+            str(row.entry): row.identity for row in draft.reader.people.facts_of_entries(entries)
+        }
         draft.load(said.values())
         for one in dict.fromkeys(
             one._replace(version=0, cause="rebuild", after=()) for one in waiting

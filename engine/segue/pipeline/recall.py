@@ -48,7 +48,7 @@ class Recall:
             void = self._draft.replaced
             self._rows = [
                 row
-                for row in self._draft.reader.facts_of(self._identities)
+                for row in self._draft.reader.people.facts_of(self._identities)
                 if row.entry not in void and row.kind in FOLDED
             ]
         return self._rows

@@ -24,7 +24,9 @@ def fire_due(hub: Hub) -> int:
     tried: set[int] = set()
     while True:
         with hub.store.read() as reader:
-            due = [pk for pk, _ in reader.due(hub.now(), BATCH + len(tried)) if pk not in tried]
+            due = [
+                pk for pk, _ in reader.people.due(hub.now(), BATCH + len(tried)) if pk not in tried
+            ]
         due = due[:BATCH]
         if not due:
             return fired

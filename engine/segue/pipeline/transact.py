@@ -136,14 +136,16 @@ class Draft:
                 wanted.add(pk)
         rows: dict[int, PersonRow] = {}
         if unknown:
-            for identity, row in self.reader.persons_by_identity(unknown).items():
+            for identity, row in self.reader.people.by_identity(unknown).items():
                 self.people[identity] = row.pk
                 rows[row.pk] = row
                 wanted.add(row.pk)
         missing = []
         held = {pk: known.get(pk) for pk in wanted - self.charts.keys()}
         # Who was changed by another process would have all of this computed in vain.
-        revisions = self.reader.revisions([pk for pk, chart in held.items() if chart is not None])
+        revisions = self.reader.people.revisions(
+            [pk for pk, chart in held.items() if chart is not None]
+        )
         for pk, chart in held.items():
             if chart is None or chart.revision != revisions.get(pk):
                 missing.append(pk)
@@ -155,12 +157,12 @@ class Draft:
 
     def _read(self, pks: list[int], rows: dict[int, PersonRow]) -> None:
         reader = self.reader
-        rows |= reader.persons_by_pk([pk for pk in pks if pk not in rows])
+        rows |= reader.people.by_pk([pk for pk in pks if pk not in rows])
         states = {pk: unpack_person(rows[pk].state) for pk in pks if pk in rows}
         owners = {owner for pk, (_, margin) in states.items() for owner in (pk, *margin.absorbed)}
         heads = reader.heads_of(owners)
-        visits = reader.visits_of(states.keys())
-        identities = reader.identities_of(states.keys())
+        visits = reader.people.visits_of(states.keys())
+        identities = reader.people.identities_of(states.keys())
         for pk, (person, margin) in states.items():
             own: dict[ResourceKey, Head] = {}
             for owner in (*margin.absorbed, pk):
@@ -412,7 +414,7 @@ def _computed(
 ) -> Draft:
     """What comes of it, all of it valid."""
     contested = reader.heads(lost)
-    owners = {key: row.owner for key, row in reader.visits(taken).items()}
+    owners = {key: row.owner for key, row in reader.people.visits(taken).items()}
     now = whole_milliseconds(hub.now())
     unfinished = Unfinished(patient=True)
     draft = Draft(hub, reader, now, contested=contested, taken=owners, unfinished=unfinished)

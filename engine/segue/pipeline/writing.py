@@ -212,7 +212,7 @@ class Writing:
             named = ", ".join(sorted(other.reference for other in living)[:3])
             text = f"{key.reference} is still needed by {named or 'what feeds say of the person'}"
             raise fhir_error("conflict", "conflict", text)
-        for row in self.draft.reader.facts_of(chart.identities):
+        for row in self.draft.reader.people.facts_of(chart.identities):
             # The fact stays as a record, under a name by which nobody is found.
             gone = replace(row, kind="forgotten", identity=key.reference, visit=None, stay=b"")
             self.recorder.step.facts.append(gone)

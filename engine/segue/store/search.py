@@ -17,7 +17,6 @@ from segue.fhir.search.conditions import Query
 from segue.store.commit import ORDINAL_BITS
 from segue.store.dialects import Row, Session
 from segue.store.packing import unpack
-from segue.store.reader import stored
 from segue.store.records import StoredVersion
 from segue.store.search_order import (
     POSITION,
@@ -31,6 +30,7 @@ from segue.store.search_order import (
 )
 from segue.store.search_plan import Plan
 from segue.store.search_walk import PK, Walker
+from segue.store.versions import stored
 
 SCANNED = 20_000
 """Bodies that are read for one page; then it ends, full or not, and the next one goes on."""
