@@ -81,7 +81,7 @@ def other_mapping(folder: Path) -> MappingSet:
     """The mapping of a site that reads PV1-3 for the class."""
     site = folder / "sites" / "hospa"
     (site / "segments").mkdir(parents=True, exist_ok=True)
-    (site / "site.yaml").write_text("snapshot: [DG1]\n")
+    (site / "site.yaml").write_text("because: all are sent\nsnapshot: [DG1]\n")
     (site / "segments" / "PV1_Encounter.yaml").write_text(
         "maps: PV1 -> Encounter\nbecause: to see which is used\nrules:\n"
         "  class: { from: PV1-2, to: class, using: constant, "

@@ -26,7 +26,7 @@ def whole(tmp_path_factory) -> MappingSet:
     folder = tmp_path_factory.mktemp("mappings")
     site = folder / "sites" / "whole"
     site.mkdir(parents=True)
-    (site / "site.yaml").write_text("snapshot: [DG1, AL1, NK1]\n")
+    (site / "site.yaml").write_text("because: all are sent\nsnapshot: [DG1, AL1, NK1]\n")
     return load(ROOT / "mappings" / "core", [folder], "whole")
 
 

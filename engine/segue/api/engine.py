@@ -1,6 +1,6 @@
 """The engine's own surface: /health, /metrics, and /-/clock for a simulated time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +27,7 @@ class Engine:
         fire: fires the timers that are due, for a simulated clock.
         listening: whether all sources of this process are open.
         pid: process id of the parent, which is to be sent signals.
+        refused: what is wrong with mapping files that were changed; the ones before hold.
     """
 
     directory: Path
@@ -38,6 +39,7 @@ class Engine:
     listening: Callable[[], bool]
     version: str
     pid: int
+    refused: Callable[[], Sequence[str]] = tuple
 
 
 class Advance(BaseModel):
@@ -75,6 +77,8 @@ def router(engine: Engine) -> APIRouter:
             },
             **backlog,
         }
+        if refused := engine.refused():
+            body["mappings"] = {"state": "refused", "faults": list(refused)}
         if problem:
             body["problem"] = problem
         return JSONResponse(body, 200 if ready else 503)

@@ -63,6 +63,7 @@ async def front(
         listening=lambda: listening,
         version=__version__,
         pid=os.getppid(),
+        refused=lambda: rules.mappings.refused,
     )
     app = build(
         FhirFace(hub, settings.http.base_url),
@@ -81,7 +82,11 @@ async def front(
     checkpoints = None if shared(settings) else Checkpoints(settings.data_dir)
     if checkpoints is not None:
         checkpoints.start()
-    with Beats(settings, part, lambda: stage_figures({"journal": receiver.cpu_seconds})):
+
+    def figures() -> dict[str, float]:
+        return stage_figures({"journal": receiver.cpu_seconds}) | rules.mappings.figures()
+
+    with Beats(settings, part, figures):
         listening = True
         serving = asyncio.create_task(server.serve())
         structlog.get_logger().info(

@@ -24,6 +24,11 @@ def work(
     worker = Worker(hub, holder, build_matcher(settings, hub, holder))
     gc.collect()
     gc.freeze()
-    with Beats(settings, part, lambda: stage_figures(hub.stages.seconds) | worker.figures()):
+
+    def figures() -> dict[str, float]:
+        stages = stage_figures(hub.stages.seconds)
+        return stages | worker.figures() | rules.mappings.figures()
+
+    with Beats(settings, part, figures):
         worker.run(stop)
     return 0

@@ -78,10 +78,11 @@ def _mappings(settings: Settings) -> list[dict[str, str]]:
     from segue.mapping.source import MappingError
 
     try:
-        Mappings(settings)
+        mappings = Mappings(settings)
     except MappingError as error:
         return [_problem("error", line) for line in str(error).splitlines()]
-    problems = []
+    doubts = dict.fromkeys(str(one) for made in mappings.sets.values() for one in made.doubts)
+    problems = [_problem("warning", line) for line in doubts]
     for root in (shipped(), *settings.mappings):
         for result in run_cases(find_cases(root), root):
             problems += [_problem("error", str(fault)) for fault in result.failures]

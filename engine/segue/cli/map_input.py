@@ -37,7 +37,14 @@ def load_mapping(site: str | None, mappings: list[Path] | None) -> MappingSet:
     if site is not None and len(loaded.layers) == 1:
         where = ", ".join(f"{folder}/sites/{site}" for folder in mappings or [Path("mappings")])
         raise Failure(f"--site {site}: no such folder {where}", USAGE)
+    warn_of(loaded)
     return loaded
+
+
+def warn_of(mapping: MappingSet) -> None:
+    """Say on standard error what probably is not meant so."""
+    for doubt in mapping.doubts:
+        typer.echo(f"warning: {doubt}", err=True)
 
 
 def site_rules(

@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
+from segue.cli.map_input import warn_of
 from segue.cli.output import USAGE, WRONG, Failure, Json, print_json
 from segue.mapping.cases import CaseResult, find_cases, read_case, run_case
 from segue.mapping.load import MappingSet, load, shipped
-from segue.mapping.source import MappingError
+from segue.mapping.source import Fault, MappingError
+from segue.model.hints import did_you_mean
 
 
 def run_all(
@@ -58,8 +60,15 @@ def run_cases(files: Sequence[Path], root: Path) -> Iterator[CaseResult]:
             case = read_case(file, root)
             if case.site not in loaded:
                 loaded[case.site] = load(core, [root], case.site)
+                warn_of(loaded[case.site])
         except MappingError as error:
             raise Failure(str(error), USAGE) from None
+        if case.site is not None and len(loaded[case.site].layers) == 1:
+            known = [folder.name for folder in (root / "sites").glob("*") if folder.is_dir()]
+            hint = did_you_mean(case.site, known)
+            document = case.document
+            text = f"site: no folder sites/{case.site}.{hint}"
+            raise Failure(str(Fault(document.file, document.line("site"), text)), USAGE)
         yield run_case(case, loaded[case.site], fold_alone)
 
 

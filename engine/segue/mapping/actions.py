@@ -4,6 +4,7 @@ Here is also what the code that is written of it (`segue.mapping.generate`) call
 """
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,8 @@ Read = Callable[[str, Run, Elements], None]
 
 TIMES = frozenset({"DT", "DTM", "TS", "moment", "instant"})
 """Datatypes whose value hangs on the message's own offset, too."""
+
+_UNEXPECTED = re.compile(r"unexpected keyword argument '(\w+)'")
 
 OWN = frozenset(
     {"CX", "EI", "EI_reference", "SSN", "DLN", "XPN", "XPN_text", "XAD", "XTN", "text_address"}
@@ -82,8 +85,13 @@ def converter(rule: Rule, tools: Tools) -> Convert:
             raise CompileError(f"{rule.target} needs the option '{name}' under `with:`.")
     try:
         return factory(tools, **options)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CompileError(f"{rule.target}: option {error} cannot be used.") from None
+    except TypeError as error:
+        # The function hands its options on, to a datatype that does not know one of them.
+        found = _UNEXPECTED.search(str(error))
+        text = f"'{found[1]}' is none of a datatype" if found else "one does not fit"
+        raise CompileError(f"{rule.target}: with: the option {text}.") from None
+    except (KeyError, ValueError) as error:
+        raise CompileError(f"{rule.target}: with: {error}") from None
 
 
 @dataclass(slots=True)

@@ -6,19 +6,25 @@ themselves, or the name of a JSON file beside the case.
 """
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from segue.fhir.fhirpath import FhirPathError, evaluate
+from segue.fhir.profiles import definitions
+from segue.fhir.validate import Gate
 from segue.hl7v2.errors import Hl7Error
 from segue.hl7v2.parse import parse
 from segue.mapping.apply import apply
 from segue.mapping.context import Context, Mapped, SiteRules
 from segue.mapping.language import CASE_KEYS
 from segue.mapping.load import MappingSet
+from segue.mapping.read import texts
+from segue.mapping.shapes import check
 from segue.mapping.source import Document, Fault, MappingError, read_file
 from segue.model.hints import did_you_mean
 from segue.model.zones import time_zone
@@ -28,6 +34,9 @@ Fold = Callable[[Sequence[Mapped]], list[Resource]]
 """From mapped messages to all resources that follow from them."""
 
 AUTHORITY = "HOSPA"
+_VARIABLE = re.compile(r"%([A-Za-z_]\w*)")
+_NEXT = re.compile(r"\s[A-Z][A-Z0-9]{2}\|")
+_STANDARD = frozenset({"context", "resource", "rootResource", "sct", "loinc", "ucum"})
 
 
 @dataclass(slots=True)
@@ -81,13 +90,15 @@ def read_case(path: Path, root: Path) -> Case:
     inside = path.is_relative_to(root)
     name = (path.relative_to(root) if inside else path).as_posix()
     document = read_file(path, f"mappings/{name}" if inside else name)
-    data = document.data if isinstance(document.data, dict) else {}
-    for key in data:
-        if key not in CASE_KEYS:
-            document.fault((key,), f"{key}: unknown key.{did_you_mean(key, CASE_KEYS)}")
-    messages = [data["message"]] if "message" in data else data.get("messages") or []
-    if not messages or not all(isinstance(text, str) for text in messages):
+    if document.faults or not check(document, CASE_KEYS):
+        raise MappingError(document.faults)
+    data = document.data
+    messages = texts(data.get("message")) or texts(data.get("messages"))
+    if not messages:
         document.fault((), "message: a message is expected here, one segment a line")
+    elif any(len(one.splitlines()) == 1 and _NEXT.search(one) for one in messages):
+        text = "message: all segments stand in one line: write `message: |`"
+        document.fault(("message",), text)
     zone = None
     if data.get("zone"):
         try:
@@ -105,10 +116,10 @@ def read_case(path: Path, root: Path) -> Case:
         site=data.get("site", folder),
         messages=messages,
         zone=zone,
-        authority=str(data.get("authority", AUTHORITY)),
-        expect=[str(line) for line in data.get("expect") or []],
-        issues=[str(code) for code in data.get("issues") or []],
-        unmapped=data.get("unmapped"),
+        authority=str(data.get("authority") or AUTHORITY),
+        expect=texts(data.get("expect")),
+        issues=texts(data.get("issues")),
+        unmapped=texts(data["unmapped"]) if "unmapped" in data else None,
         golden=data.get("golden"),
     )
 
@@ -139,22 +150,44 @@ def run_case(case: Case, mapping: MappingSet, fold: Fold) -> CaseResult:
         "type": "collection",
         "entry": [{"resource": resource} for resource in found],
     }
-    known = {
-        "patient": _first(found, "Patient"),
-        "encounter": _first(found, "Encounter"),
+    known: dict[str, Any] = {
+        "patient": _first(found, "Patient") or [],
+        "encounter": _first(found, "Encounter") or [],
         "facts": sum(len(m.facts) for m in mapped),
     }
     for index, line in enumerate(case.expect):
+        at = ("expect", str(index))
+        unknown = [n for n in _VARIABLE.findall(line) if n not in known and n not in _STANDARD]
+        if unknown:
+            hint = did_you_mean(unknown[0], known)
+            _fail(result, at, f"%{unknown[0]}: no such variable, in: {line}.{hint}")
+            continue
         try:
-            value = evaluate(bundle, line, {k: v for k, v in known.items() if v is not None})
+            value = evaluate(bundle, line, known)
         except FhirPathError as error:
-            _fail(result, ("expect", str(index)), str(error))
+            _fail(result, at, str(error))
             continue
         if value != [True]:
-            _fail(result, ("expect", str(index)), f"does not hold: {line}")
+            _fail(result, at, f"does not hold: {line}{_instead(value, line, known)}")
+    for resource in found:
+        for issue in _gate().issues(resource):
+            _fail(result, ("message",), f"no valid FHIR: {issue.where}: {issue.text}")
     if case.golden is not None:
         _golden(result, case, found)
     return result
+
+
+@lru_cache(maxsize=1)
+def _gate() -> Gate:
+    return Gate(definitions())
+
+
+def _instead(value: list[Any], line: str, known: dict[str, Any]) -> str:
+    """What there is, where that helps: these are cases, their patients are made up."""
+    gone = [name for name in _VARIABLE.findall(line) if known.get(name) == []]
+    if gone:
+        return f" (the messages make no {gone[0]})"
+    return "" if value in ([], [False]) else f" (it is {value}; write what it should be: = …)"
 
 
 def _first(resources: list[Resource], kind: str) -> Resource | None:
@@ -175,8 +208,13 @@ def _compare(
 
 def _golden(result: CaseResult, case: Case, found: list[Resource]) -> None:
     golden = case.golden
-    if isinstance(golden, str):
-        golden = json.loads((case.file.parent / golden).read_text(encoding="utf-8"))
+    if not isinstance(golden, list):
+        try:
+            golden = json.loads((case.file.parent / str(golden)).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            text = getattr(error, "strerror", None) or f"no JSON: {error}"
+            _fail(result, ("golden",), f"golden: {golden}: {text}")
+            return
     made = json.loads(json.dumps(found, default=float))
     if made != golden:
         names = [f"{r['resourceType']}/{r['id']}" for r in made if r not in golden]

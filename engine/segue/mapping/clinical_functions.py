@@ -140,12 +140,15 @@ def observation_components(tools: Tools) -> Convert:
 def further_causes(tools: Tools) -> Convert:
     """Repetitions of PDA-1 after the first: further causes of death, as components.
 
+    Their code is another one than the Observation's, which has a value (obs-7).
+
     >>> from segue.mapping.functions import example
     >>> example("further_causes", "I46.9^Cardiac arrest") is None
     True
     """
     concept = codeable_concept(tools)
-    code = {"coding": [{"system": LOINC, "code": "69453-9", "display": "Cause of death"}]}
+    name = "Other significant causes or conditions of death"
+    code = {"coding": [{"system": LOINC, "code": "69441-4", "display": name}]}
 
     def convert(raw: str, run: Run) -> dict[str, Any] | None:
         if raw == run.first(run.field(1) or raw):

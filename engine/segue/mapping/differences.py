@@ -1,4 +1,4 @@
-"""What a site's mapping changes of the core: rules, tables, placements, identity."""
+"""What a site's mapping changes of the core: rules, maps, tables, messages, identity."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
@@ -11,14 +11,13 @@ class Difference(NamedTuple):
     """One thing that is otherwise than in the core.
 
     Attributes:
-        what: `rule`, `code`, `placement`, `snapshot` or `identity`; name:
-            `PV1_Encounter.class`, `HL70004_ActCode.OBS`, `AL1`.
+        what: of which kind; name: `PV1_Encounter.class`, `HL70004_ActCode.OBS`, `AL1`.
         change: added, changed, or off.
         before, after: as it reads, "" where there is nothing.
         where: `file:line` of the layer that says so; because: its reason.
     """
 
-    what: Literal["rule", "code", "placement", "snapshot", "identity"]
+    what: Literal["rule", "map", "code", "table", "placement", "structural", "snapshot", "identity"]
     name: str
     change: Literal["added", "changed", "off"]
     before: str
@@ -29,7 +28,14 @@ class Difference(NamedTuple):
 
 def differences(core: MappingSet, site: MappingSet) -> list[Difference]:
     """All that a site's mapping set has otherwise than the core, in order of name."""
-    found = [*_rules(core, site), *_codes(core, site), *_placements(core, site)]
+    found = [
+        *_rules(core, site),
+        *_maps(core, site),
+        *_codes(core, site),
+        *_tables(core, site),
+        *_placements(core, site),
+        *_structural(core, site),
+    ]
     return [*sorted(found), *_snapshot(site), *_identity(core, site)]
 
 
@@ -51,6 +57,40 @@ def _rules(core: MappingSet, site: MappingSet) -> Iterator[Difference]:
         elif _rule(old) != _rule(new):
             shown = _rule(old), _rule(new)
             yield Difference("rule", name, "changed", *shown, _at(new), _why(new))
+
+
+def _maps(core: MappingSet, site: MappingSet) -> Iterator[Difference]:
+    """What a map says beside its rules."""
+    for name, new in site.maps.items():
+        old = core.maps.get(name)
+        for part in ("key", "within", "scope", "joins", "defaults", "needs"):
+            was, now = (_plain(getattr(one, part, None)) for one in (old, new))
+            place = new.places.get(part)
+            if old is not None and place is not None and was != now:
+                at = f"{place.file}:{place.line}"
+                yield Difference("map", f"{name}.{part}", "changed", was, now, at, place.because)
+
+
+def _tables(core: MappingSet, site: MappingSet) -> Iterator[Difference]:
+    """What a table says beside its codes."""
+    for name, new in site.tables.items():
+        old = core.tables.get(name)
+        for part in ("gives", "system", "pad", "default"):
+            was, now = (str(getattr(one, part, None) or "") for one in (old, new))
+            place = new.parts.get(part)
+            if old is not None and place is not None and was != now:
+                at = f"{place.file}:{place.line}"
+                yield Difference("table", f"{name}.{part}", "changed", was, now, at, place.because)
+
+
+def _structural(core: MappingSet, site: MappingSet) -> Iterator[Difference]:
+    for name, message in site.messages.items():
+        known = core.messages.get(name)
+        for path, place in message.structural.items():
+            if known is None or path not in known.structural:
+                at = f"{place.file}:{place.line}"
+                of = f"{name}.{path}"
+                yield Difference("structural", of, "added", "", "kept as it is", at, place.because)
 
 
 def _codes(core: MappingSet, site: MappingSet) -> Iterator[Difference]:
@@ -75,20 +115,19 @@ def _codes(core: MappingSet, site: MappingSet) -> Iterator[Difference]:
 
 
 def _placements(core: MappingSet, site: MappingSet) -> Iterator[Difference]:
-    before, after = ({_placement(one): one for one in _placed(s)} for s in (core, site))
-    names = {one.name: text for text, one in before.items()}
-    for text, one in after.items():
-        if text in before:
-            continue
-        was = names.get(one.name, "")
-        change: Literal["added", "changed"] = "changed" if was else "added"
-        yield Difference("placement", one.name, change, was, text, _at(one), one.place.because)
-
-
-def _placed(mapping: MappingSet) -> Iterator[Placement]:
-    for plan in mapping.plans.values():
-        for options in plan.options.values():
-            yield from (option.placement for option in options)
+    for name, message in site.messages.items():
+        known = core.messages.get(name)
+        placements = known.placements if known is not None else {}
+        for key, one in message.placements.items():
+            was = _placement(placements[key]) if key in placements else ""
+            if was != _placement(one):
+                change: Literal["added", "changed"] = "changed" if was else "added"
+                of, why = f"{name}.{key}", one.place.because
+                yield Difference("placement", of, change, was, _placement(one), _at(one), why)
+        for key, place in message.off.items():
+            if key in placements and key not in message.placements:
+                was, at = _placement(placements[key]), f"{place.file}:{place.line}"
+                yield Difference("placement", f"{name}.{key}", "off", was, "", at, place.because)
 
 
 def _snapshot(site: MappingSet) -> Iterator[Difference]:
@@ -143,6 +182,8 @@ def _placement(placement: Placement) -> str:
 
 
 def _plain(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
     if isinstance(value, frozenset):
         return ", ".join(sorted(value))
     if isinstance(value, dict):
@@ -153,4 +194,4 @@ def _plain(value: Any) -> str:
 def _one(value: Any) -> str:
     if isinstance(value, dict):
         return " ".join(f"{key}={one}" for key, one in value.items())
-    return " + ".join(value) if isinstance(value, tuple) else str(value)
+    return " + ".join(value) if isinstance(value, (tuple, list)) else str(value)

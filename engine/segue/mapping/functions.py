@@ -84,6 +84,7 @@ from segue.mapping.visit_functions import (
     procedure_time,
     sent_episode,
 )
+from segue.model.hints import did_you_mean
 
 
 def example(name: str, raw: str, **options: Any) -> Any:
@@ -280,11 +281,11 @@ def extension(
     >>> example("extension", "CAT", url="urn:x", value="valueString", datatype="ST")
     {'url': 'urn:x', 'valueString': 'CAT'}
     """
-    read = (
-        annotation(tools)
-        if datatype == "Annotation"
-        else DATATYPES[datatype or "ST"](tools, **options)
-    )
+    kind = datatype or "ST"
+    if kind != "Annotation" and kind not in DATATYPES:
+        message = f"datatype: no datatype '{kind}'.{did_you_mean(kind, DATATYPES)}"
+        raise ValueError(message)
+    read = annotation(tools) if kind == "Annotation" else DATATYPES[kind](tools, **options)
 
     def convert(raw: str, run: Run) -> dict[str, Any] | None:
         made = read(raw, run)

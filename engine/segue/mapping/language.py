@@ -263,6 +263,7 @@ class SegmentMap:
 
     Attributes:
         off: names of rules that a layer switched off, and where.
+        places: where its other keys were said last.
     """
 
     name: str
@@ -277,6 +278,7 @@ class SegmentMap:
     rules: dict[str, Rule]
     place: Place
     off: dict[str, Place] = field(default_factory=dict)
+    places: dict[str, Place] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -286,7 +288,7 @@ class Table:
     Attributes:
         codes: v2 code to Coding (`code`, and perhaps `system`, `display`), or None
             where a known code has no FHIR code.
-        places: where each code was said.
+        places: where each code was said; parts: where its other keys were said last.
     """
 
     name: str
@@ -295,8 +297,10 @@ class Table:
     system: str
     pad: int
     default: str | None
+    place: Place
     codes: dict[str, dict[str, str] | None] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
+    parts: dict[str, Place] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,12 +317,19 @@ class Placement:
 
 @dataclass(slots=True)
 class MessageMap:
-    """The placements of a message type or structure."""
+    """The placements of a message type or structure.
+
+    Attributes:
+        structural: fields, and where each was said first.
+        off: names of placements that a layer switched off, and where.
+    """
 
     name: str
+    place: Place
     extends: str = ""
-    structural: list[str] = field(default_factory=list)
+    structural: dict[str, Place] = field(default_factory=dict)
     placements: dict[str, Placement] = field(default_factory=dict)
+    off: dict[str, Place] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

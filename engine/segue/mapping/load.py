@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from segue.mapping import conformity
 from segue.mapping.compile import Plan, Program, compile_map, compile_plan
 from segue.mapping.context import Step
 from segue.mapping.language import (
@@ -18,7 +19,8 @@ from segue.mapping.language import (
     SegmentMap,
     Table,
 )
-from segue.mapping.read import Layer, Reading, known_keys, read_layer
+from segue.mapping.read import Layer, Reading, read_layer, texts
+from segue.mapping.shapes import check
 from segue.mapping.source import Document, Fault, MappingError, read_file
 from segue.mapping.tables import Tools
 from segue.mapping.values import Memo
@@ -39,9 +41,11 @@ class MappingSet:
         digest: identifies the exact files, 32 hexadecimal digits.
         layers: names of the layers, lowest first.
         rules: all rules by ordinal.
+        messages: their placements, as the files have them.
         plans: message type or structure (`ADT`, `ADT_A39`) to its plan.
         snapshot: segments of which every message lists all, with where that is said.
         sources: the files it is made of, by layer and path, `core/segments/…`.
+        doubts: what the site's layers say that probably nothing comes of.
         caches: values that depend on the site's settings, by identity of those.
     """
 
@@ -52,10 +56,12 @@ class MappingSet:
     maps: dict[str, SegmentMap]
     tables: dict[str, Table]
     programs: dict[str, Program]
+    messages: Mapping[str, MessageMap]
     plans: dict[str, Plan]
     identity: IdentityRules
     snapshot: Mapping[str, Place] = field(default_factory=dict)
     sources: Mapping[str, bytes] = field(default_factory=dict)
+    doubts: Sequence[Fault] = ()
     caches: dict[int, Room] = field(default_factory=dict)
 
     def remember(self, settings: object) -> Room:
@@ -111,9 +117,11 @@ def load(core: Path, sites: Sequence[Path] = (), site: str | None = None) -> Map
     layers = _layers(reading, core, sites, site)
     for layer in layers:
         read_layer(reading, layer)
+    reading.faults += [fault for document in reading.settings for fault in document.faults]
     rules: list[Rule] = []
     tools = Tools(reading.tables)
     programs: dict[str, Program] = {}
+    faulty: set[str] = set()
     for name in sorted(reading.maps):
         segment_map = reading.maps[name]
         for key, rule in segment_map.rules.items():
@@ -122,6 +130,9 @@ def load(core: Path, sites: Sequence[Path] = (), site: str | None = None) -> Map
         program, faults = compile_map(segment_map, tools)
         programs[name] = program
         for rule, text in faults:
+            faulty.add(rule.label)
+            if rule.target in reading.unread:
+                continue
             reading.faults.append(
                 Fault(rule.place.file, rule.place.line, f"{rule.map}.{rule.name}: {text}")
             )
@@ -129,7 +140,7 @@ def load(core: Path, sites: Sequence[Path] = (), site: str | None = None) -> Map
         if program.joins in programs:
             program.joins_scope = programs[program.joins].scope
     _check_references(reading)
-    reading.faults += [fault for document in reading.settings for fault in document.faults]
+    reading.faults += conformity.faults(reading, shipped() / "standard.json", faulty)
     if reading.faults:
         raise MappingError(sorted(reading.faults, key=lambda fault: (fault.file, fault.line)))
     plans = {}
@@ -144,10 +155,12 @@ def load(core: Path, sites: Sequence[Path] = (), site: str | None = None) -> Map
         maps=reading.maps,
         tables=reading.tables,
         programs=programs,
+        messages=reading.messages,
         plans=plans,
         identity=reading.identity,
         snapshot=reading.snapshot,
         sources=reading.sources,
+        doubts=list(conformity.doubts(reading, shipped() / "standard.json")),
     )
 
 
@@ -204,10 +217,13 @@ def _settings(reading: Reading, layer: Layer) -> Document | None:
         return None
     name = f"{layer.name}/site.yaml"
     document = read_file(path, f"mappings/{name}")
-    content = reading.sources[name] = path.read_bytes()
-    reading.digest.update(name.encode() + b"\0" + content + b"\0")
-    document.data = document.data or {}
-    readable = known_keys(document, document.data, SITE_KEYS, ())
+    reading.sources[name] = document.content
+    reading.digest.update(name.encode() + b"\0" + document.content + b"\0")
+    if not document.faults and document.data is None:
+        document.data = {}
+    readable = not document.faults and check(document, SITE_KEYS)
+    if readable and document.data.get("snapshot") is not None and not document.data.get("because"):
+        document.fault(("snapshot",), f"snapshot of {layer.name}: say why with `because:`")
     reading.settings.append(document)
     return document if readable else None
 
@@ -216,8 +232,8 @@ def _list_whole(reading: Reading, layer: Layer, document: Document) -> None:
     """Take over the segments that list all there is (`snapshot:`), in place of the vendor's."""
     if "snapshot" not in document.data:
         return
-    names = document.data["snapshot"] or []
-    if not isinstance(names, list) or not all(re.fullmatch(_SEGMENT, str(n)) for n in names):
+    names = texts(document.data["snapshot"])
+    if not all(re.fullmatch(_SEGMENT, n) for n in names):
         document.fault(("snapshot",), "snapshot: names of segments are expected, [DG1, AL1]")
         return
     why = str(document.data.get("because", ""))
@@ -230,14 +246,16 @@ def _check_references(reading: Reading) -> None:
         if message.extends and message.extends not in reading.messages:
             reading.faults.append(
                 Fault(
-                    f"messages/{message.name}.yaml",
-                    1,
+                    message.place.file,
+                    message.place.line,
                     f"extends {message.extends}: no such message."
                     + did_you_mean(message.extends, reading.messages),
                 )
             )
         for placement in message.placements.values():
             for name in placement.use:
+                if name in reading.unread:
+                    continue
                 if name not in reading.maps:
                     reading.faults.append(
                         Fault(
@@ -257,7 +275,7 @@ def _check_references(reading: Reading) -> None:
                         )
                     )
     for segment_map in reading.maps.values():
-        if segment_map.joins and segment_map.joins not in reading.maps:
+        if segment_map.joins and segment_map.joins not in {*reading.maps, *reading.unread}:
             reading.faults.append(
                 Fault(
                     segment_map.place.file,

@@ -2,24 +2,15 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from segue.mapping.fields import CompileError, compile_key, fields_of_key
 from segue.mapping.language import (
     FIELD,
-    GIVES,
-    IDENTITY_KEYS,
-    MAP_KEYS,
-    MESSAGE_KEYS,
-    PLACEMENT_KEYS,
-    RULE_KEYS,
-    SCOPES,
-    TABLE_KEYS,
-    UNKNOWN,
-    WITHIN,
+    KINDS,
     IdentityRules,
     MessageMap,
     Place,
@@ -28,11 +19,16 @@ from segue.mapping.language import (
     SegmentMap,
     Table,
 )
+from segue.mapping.shapes import check
 from segue.mapping.source import Document, Fault, read_file
 from segue.mapping.tables import Tools
-from segue.model.hints import did_you_mean
+from segue.model.hints import did_you_mean, nearest
 
 _FIELD = re.compile(FIELD + r"\Z")
+_ALMOST = re.compile(r"([A-Za-z][A-Za-z0-9]{2})[-. _]?([1-9][0-9]*(?:[.-][1-9][0-9]*){0,2})\Z")
+_SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}\Z")
+CASES = "cases"
+CORE = "core"
 _MAPS = re.compile(r"([A-Z][A-Z0-9]{2}) -> ([A-Z][A-Za-z]+)\Z")
 _TO = re.compile(
     r"(labels|details\.[a-z_]+|_?[a-z][A-Za-z.]*(\[x\])?(#([A-Za-z0-9-]+|\{\w+\}))?)\Z"
@@ -53,7 +49,12 @@ class Layer:
 
 @dataclass(slots=True)
 class Reading:
-    """What has been read so far, layer over layer."""
+    """What has been read so far, layer over layer.
+
+    Attributes:
+        unread: names of maps and tables whose file cannot be used: that is said once, not
+            again by each rule that names them.
+    """
 
     faults: list[Fault] = field(default_factory=list)
     maps: dict[str, SegmentMap] = field(default_factory=dict)
@@ -61,6 +62,7 @@ class Reading:
     messages: dict[str, MessageMap] = field(default_factory=dict)
     identity: IdentityRules = field(default_factory=IdentityRules)
     snapshot: dict[str, Place] = field(default_factory=dict)
+    unread: set[str] = field(default_factory=set)
     settings: list[Document] = field(default_factory=list)
     digest: Any = field(default_factory=hashlib.sha256)
     sources: dict[str, bytes] = field(default_factory=dict)
@@ -74,135 +76,137 @@ def read_layer(reading: Reading, layer: Layer) -> None:
         ("messages", _read_message),
     ]
     for folder, reader in kinds:
-        for path in sorted((layer.folder / folder).glob("*.yaml")):
-            _read_one(reading, layer, path, reader)
+        for path in _files(layer.folder / folder):
+            _read_one(reading, layer, path, folder, reader)
     path = layer.folder / "identity.yaml"
     if path.is_file():
-        _read_one(reading, layer, path, _read_identity)
+        _read_one(reading, layer, path, "identity", _read_identity)
+    _find_strays(reading, layer, {folder for folder, _ in kinds})
+
+
+def _files(folder: Path) -> list[Path]:
+    """The mapping files of a folder; hidden ones are an editor's."""
+    return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("."))
+
+
+def _find_strays(reading: Reading, layer: Layer, folders: Collection[str]) -> None:
+    """Files that look like mapping files, and are where none is read."""
+    for path in sorted(layer.folder.rglob("*.y*ml")):
+        inside = path.relative_to(layer.folder)
+        if any(part.startswith(".") for part in inside.parts) or CASES in inside.parts[:-1]:
+            continue
+        name = inside.as_posix()
+        where = ", ".join(f"{folder}/" for folder in sorted({*folders, CASES}))
+        if path.suffix not in (".yaml", ".yml"):
+            continue
+        if path.suffix == ".yml":
+            text = "is not read: name it .yaml"
+        elif len(inside.parts) == 1 and name not in ("identity.yaml", "site.yaml"):
+            text = f"is not read here: it belongs into one of {where[:-1]}."
+            text += nearest(name, ("identity.yaml", "site.yaml"))
+        elif len(inside.parts) > 1 and inside.parent.as_posix() not in folders:
+            text = f"is not read: no folder {inside.parent.as_posix()}/."
+            text += did_you_mean(inside.parts[0], [*folders, CASES])
+        else:
+            continue
+        reading.faults.append(Fault(f"mappings/{layer.name}/{name}", 1, text))
 
 
 def _read_one(
     reading: Reading,
     layer: Layer,
     path: Path,
+    kind: str,
     reader: Callable[[Reading, Layer, str, Document], None],
 ) -> None:
     name = f"{layer.name}/{path.relative_to(layer.folder).as_posix()}"
     document = read_file(path, f"mappings/{name}")
-    reading.sources[name] = content = path.read_bytes()
-    reading.digest.update(name.encode() + b"\0" + content + b"\0")
-    if not document.faults:
-        if isinstance(document.data, dict):
-            reader(reading, layer, path.stem, document)
-        else:
-            document.fault((), "a mapping of keys is expected here")
+    reading.sources[name] = document.content
+    reading.digest.update(name.encode() + b"\0" + document.content + b"\0")
+    if not document.faults and check(document, KINDS[kind]):
+        reader(reading, layer, path.stem, document)
+    if document.faults:
+        reading.unread.add(path.stem)
     reading.faults += document.faults
 
 
-def known_keys(
-    document: Document, data: Any, known: Mapping[str, Any], path: tuple[str, ...]
-) -> bool:
-    """Whether it is a mapping; unknown keys become faults."""
-    if not isinstance(data, dict):
-        document.fault(path, f"{path[-1] if path else 'file'}: keys and values are expected here")
-        return False
-    for key in data:
-        if key not in known:
-            document.fault((*path, key), f"{key}: unknown key.{did_you_mean(key, known)}")
-    return True
+def _place(layer: Layer, document: Document, *path: str, own: str = "") -> Place:
+    """Where something stands; why, as it says itself, else as its file does."""
+    why = own or str(document.data.get("because") or "")
+    return Place(layer.name, document.file, document.line(*path), why)
 
 
-def _place(layer: Layer, document: Document, *path: str) -> Place:
-    why = document.data.get("because", "") if isinstance(document.data, dict) else ""
-    return Place(layer.name, document.file, document.line(*path), str(why))
+def _ask_why(layer: Layer, document: Document, why: object, path: tuple[str, ...], of: str) -> None:
+    """A site says why it is otherwise: for the one who reads it in three years."""
+    if layer.name != CORE and not (why or document.data.get("because")):
+        document.fault(path, f"{of}: say why with `because:`")
 
 
-def _texts(document: Document, value: Any, path: tuple[str, ...]) -> list[str]:
+def texts(value: Any) -> list[str]:
+    """A text or a list of them as a list."""
     if value is None:
         return []
-    values = value if isinstance(value, list) else [value]
-    if any(isinstance(v, (dict, list, bool)) or v is None for v in values):
-        document.fault(path, f"{path[-1]}: texts are expected here")
-        return []
-    return [str(v) for v in values]
-
-
-def _choice(
-    document: Document, value: Any, known: Sequence[str], path: tuple[str, ...], default: str
-) -> Any:
-    if value is None:
-        return default
-    if value not in known:
-        document.fault(path, f"{path[-1]}: {value} is none of {', '.join(known)}")
-        return default
-    return value
+    return [str(one) for one in (value if isinstance(value, list) else [value])]
 
 
 def _where(document: Document, value: Any, path: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        document.fault(path, "when: fields and their values are expected here, {PV1-2: [I, E]}")
-        return {}
-    where = {}
-    for name, values in value.items():
-        if _check_field(document, name, (*path, name)):
-            where[name] = tuple(_texts(document, values, (*path, name)))
-    return where
+    return {
+        name: tuple(texts(values))
+        for name, values in (value or {}).items()
+        if _check_field(document, name, (*path, name))
+    }
 
 
 def _check_field(document: Document, text: str, path: tuple[str, ...]) -> bool:
     if _FIELD.match(text):
         return True
-    document.fault(path, f"{text}: no field. Write SEG-field, such as PV1-19 or PV1-3.4.")
+    almost = _ALMOST.match(text.strip())
+    hint = "Write SEG-field, such as PV1-19 or PV1-3.4."
+    if almost:
+        hint = f"Did you mean '{almost[1].upper()}-{almost[2].replace('-', '.')}'?"
+    of = f"{path[1]}: " if path[0] in ("rules", "segments") and len(path) > 1 else f"{path[0]}: "
+    document.fault(path, f"{of}{text} is no field. {hint}")
     return False
 
 
 def _read_table(reading: Reading, layer: Layer, name: str, document: Document) -> None:
     data = document.data
-    known_keys(document, data, TABLE_KEYS, ())
+    codes = data.get("codes") or {}
     table = reading.tables.get(name)
     if table is None:
-        table = reading.tables[name] = Table(name, "", "code", "", 0, None)
-    elif not data.get("because"):
-        document.fault((), f"changes the table {name} of a lower layer: say why with `because:`")
-    table.v2 = str(data.get("table", table.v2))
-    table.gives = _choice(document, data.get("gives"), GIVES, ("gives",), table.gives)
-    table.system = str(data.get("system", table.system))
-    pad = data.get("pad", table.pad)
-    if isinstance(pad, int):
-        table.pad = pad
-    else:
-        document.fault(("pad",), "pad: a number of digits is expected here")
-    table.default = str(data["default"]) if "default" in data else table.default
-    codes = data.get("codes") or {}
-    if not isinstance(codes, dict):
-        document.fault(("codes",), "codes: v2 codes and FHIR codes are expected here")
-        return
+        table = reading.tables[name] = Table(name, "", "code", "", 0, None, _place(layer, document))
+    reasons = [isinstance(entry, dict) and entry.get("because") for entry in codes.values()]
+    _ask_why(layer, document, bool(reasons) and all(reasons), (), f"the table {name} of a site")
+    table.v2 = str(data.get("table") or table.v2)
+    table.gives = data.get("gives") or table.gives
+    table.system = str(data.get("system") or table.system)
+    table.pad = data.get("pad") or table.pad
+    table.default = str(data["default"]) if data.get("default") is not None else table.default
+    for part in ("gives", "system", "pad", "default"):
+        if data.get(part) is not None:
+            table.parts[part] = _place(layer, document, part)
     for code, entry in codes.items():
-        place = table.places[code] = _place(layer, document, "codes", code)
+        own = str(entry.get("because") or "") if isinstance(entry, dict) else ""
+        table.places[code] = _place(layer, document, "codes", code, own=own)
         if entry is None:
             table.codes[code] = None
         elif isinstance(entry, dict):
-            known = ("code", "system", "display", "because")
-            known_keys(document, entry, dict.fromkeys(known), ("codes", code))
-            if "code" not in entry:
-                document.fault(("codes", code), f"{code}: without `code:`")
-                continue
-            if "because" in entry:
-                table.places[code] = replace(place, because=str(entry["because"]))
-            table.codes[code] = {k: str(v) for k, v in entry.items() if k != "because"}
+            table.codes[code] = {
+                k: str(v) for k, v in entry.items() if k != "because" and v is not None
+            }
         else:
             table.codes[code] = {"code": str(entry)}
 
 
 def _read_map(reading: Reading, layer: Layer, name: str, document: Document) -> None:
     data = document.data
-    known_keys(document, data, MAP_KEYS, ())
     known = reading.maps.get(name)
-    found = _MAPS.match(str(data.get("maps", "")))
+    found = _MAPS.match(str(data.get("maps") or ""))
     if known is None and not found:
-        document.fault(("maps",), "maps: write the segment and the resource, PV1 -> Encounter")
+        text = "maps: write the segment and the resource, PV1 -> Encounter."
+        if "maps" not in data:
+            text += f" No lower layer has a map {name}.{nearest(name, reading.maps)}"
+        document.fault(("maps",), text)
         return
     if known is not None and found and (found[1], found[2]) != (known.segment, known.type):
         document.fault(
@@ -224,83 +228,77 @@ def _read_map(reading: Reading, layer: Layer, name: str, document: Document) -> 
             rules={},
             place=_place(layer, document),
         )
-    if "key" in data:
+    of_map = {key: value for key, value in data.items() if key not in ("maps", "rules", "source")}
+    if of_map:
+        _ask_why(layer, document, "", (next(iter(of_map)),), f"the map {name} of a site")
+    if data.get("key") is not None:
         known.key = _read_key(document, data["key"], known)
-    known.within = _choice(document, data.get("within"), WITHIN, ("within",), known.within)
-    known.scope = _choice(document, data.get("scope"), SCOPES, ("scope",), known.scope)
-    known.joins = str(data["joins"]) if "joins" in data else known.joins
-    if isinstance(data.get("defaults", {}), dict):
-        known.defaults = {**known.defaults, **data.get("defaults", {})}
-    else:
-        document.fault(("defaults",), "defaults: elements and values are expected here")
-    if "needs" in data:
-        known.needs = _texts(document, data["needs"], ("needs",))
-    rules = data.get("rules") or {}
-    if not isinstance(rules, dict):
-        document.fault(("rules",), "rules: names and rules are expected here")
-        return
-    for rule_name, rule in rules.items():
-        _read_rule(layer, document, known, rule_name, rule)
+    known.within = data.get("within") or known.within
+    known.scope = data.get("scope") or known.scope
+    known.joins = str(data["joins"]) if data.get("joins") is not None else known.joins
+    known.defaults = {**known.defaults, **(data.get("defaults") or {})}
+    if data.get("needs") is not None:
+        known.needs = texts(data["needs"])
+    for part in ("key", "within", "scope", "joins", "defaults", "needs"):
+        if data.get(part) is not None:
+            known.places[part] = _place(layer, document, part)
+    for rule_name, rule in (data.get("rules") or {}).items():
+        if rule is not None:
+            _read_rule(layer, document, known, rule_name, rule)
 
 
-def _read_key(document: Document, value: Any, known: SegmentMap) -> list[list[str]]:
-    if not isinstance(value, list) or not value:
+def _read_key(document: Document, value: list[Any], known: SegmentMap) -> list[list[str]]:
+    if not value:
         document.fault(("key",), "key: a list of fields is expected here")
         return []
     alternatives = value if isinstance(value[0], list) else [value]
-    key = []
-    for parts in alternatives:
-        texts = _texts(document, parts, ("key",))
-        for text in texts:
-            for path in fields_of_key(text):
-                _check_field(document, path, ("key",))
-        key.append(texts)
-    if not document.faults:
-        try:
-            compile_key(key, known.segment, Tools())
-        except CompileError as error:
-            document.fault(("key",), str(error))
+    key = [texts(parts) for parts in alternatives]
+    paths = [path for parts in key for text in parts for path in fields_of_key(text)]
+    known_fields = [_check_field(document, path, ("key",)) for path in paths]
+    if not all(known_fields):
+        return []
+    try:
+        compile_key(key, known.segment, Tools())
+    except CompileError as error:
+        document.fault(("key",), str(error))
+        return []
     return key
 
 
-def _read_rule(layer: Layer, document: Document, known: SegmentMap, name: str, data: Any) -> None:
+def _read_rule(
+    layer: Layer, document: Document, known: SegmentMap, name: str, data: dict[str, Any]
+) -> None:
     path = ("rules", name)
-    if not known_keys(document, data, RULE_KEYS, path):
+    because = str(data.get("because") or "")
+    lower = known.rules.get(name)
+    if data.get("off") is True and lower is None:
+        document.fault(path, f"{name}: nothing to switch off.{did_you_mean(name, known.rules)}")
         return
-    overrides = name in known.rules and known.rules[name].place.layer != layer.name
-    if overrides and not data.get("because"):
-        lower = known.rules[name].label
-        document.fault(path, f"{name} replaces {lower}: say why with `because:`")
+    of = f"{name} replaces {lower.label}" if lower is not None else f"the rule {name} of a site"
+    _ask_why(layer, document, because, path, of)
     if data.get("off") is True:
-        if name not in known.rules:
-            document.fault(path, f"{name}: nothing to switch off.{did_you_mean(name, known.rules)}")
         known.rules.pop(name, None)
-        known.off[name] = replace(
-            _place(layer, document, *path), because=str(data.get("because", ""))
-        )
+        known.off[name] = _place(layer, document, *path, own=because)
         return
-    source = data.get("each", data.get("from"))
-    if ("each" in data) == ("from" in data) or not isinstance(source, str):
+    source = data.get("each") or data.get("from")
+    if ("each" in data) == ("from" in data) or source is None:
         document.fault(path, f"{name}: needs either `from:` or `each:`, a field")
         return
-    sources = tuple(part.strip() for part in source.split("|"))
-    known_fields = [_check_field(document, one, (*path, "from")) for one in sources]
+    sources = tuple(part.strip() for part in str(source).split("|"))
+    said = (*path, "each" if "each" in data else "from")
+    known_fields = [_check_field(document, one, said) for one in sources]
     if not all(known_fields):
         return
-    verbs = [verb for verb in ("as", "through", "using") if verb in data]
+    verbs = [verb for verb in ("as", "through", "using") if data.get(verb) is not None]
     if len(verbs) > 1:
         document.fault(path, f"{name}: {' and '.join(verbs)} exclude each other")
         return
     verb: Any = verbs[0] if verbs else "as"
-    to = data.get("to")
-    if not isinstance(to, str) or not _TO.match(to):
+    to = str(data.get("to") or "")
+    if not _TO.match(to):
         document.fault((*path, "to"), f"{name}: `to:` needs an element, such as period.start")
         return
-    options = data.get("with") or {}
-    if not isinstance(options, dict):
-        document.fault((*path, "with"), "with: options and values are expected here")
-        options = {}
-    if "unknown" in data and verb != "through":
+    if data.get("unknown") is not None and verb != "through":
         document.fault((*path, "unknown"), f"{name}: `unknown:` goes with `through:`")
     known.rules[name] = Rule(
         map=known.name,
@@ -309,76 +307,88 @@ def _read_rule(layer: Layer, document: Document, known: SegmentMap, name: str, d
         each="each" in data,
         to=to,
         verb=verb,
-        target=str(data.get(verb, "ST")),
-        options=options,
+        target=str(data.get(verb) or "ST"),
+        options=data.get("with") or {},
         where=_where(document, data.get("when"), (*path, "when")),
-        unknown=_choice(document, data.get("unknown"), UNKNOWN, (*path, "unknown"), "omit"),
-        keep_null=_choice(document, data.get("null"), ("delete", "keep"), (*path, "null"), "delete")
-        == "keep",
-        because=str(data.get("because", "")),
+        unknown=data.get("unknown") or "omit",
+        keep_null=data.get("null") == "keep",
+        because=because,
         place=_place(layer, document, *path),
     )
 
 
 def _read_message(reading: Reading, layer: Layer, name: str, document: Document) -> None:
     data = document.data
-    known_keys(document, data, MESSAGE_KEYS, ())
-    message = reading.messages.setdefault(name, MessageMap(name))
-    message.extends = str(data.get("extends", message.extends))
-    structural = _texts(document, data.get("structural"), ("structural",))
-    message.structural += [t for t in structural if _check_field(document, t, ("structural",))]
-    segments = data.get("segments") or {}
-    if not isinstance(segments, dict):
-        document.fault(("segments",), "segments: names and placements are expected here")
+    said = str(data.get("message") or name)
+    if said != name:
+        document.fault(("message",), f"message: the file is {name}.yaml, not {said}.yaml")
+    lower = reading.messages.get(name)
+    message = reading.messages[name] = lower or MessageMap(name, place=_place(layer, document))
+    if data.get("extends") is not None:
+        message.extends, message.place = str(data["extends"]), _place(layer, document, "extends")
+    structural = [
+        t for t in texts(data.get("structural")) if _check_field(document, t, ("structural",))
+    ]
+    if structural or data.get("extends"):
+        _ask_why(layer, document, "", ("structural",), f"the message {name} of a site")
+    for path in structural:
+        message.structural.setdefault(path, _place(layer, document, "structural"))
+    for key, entry in (data.get("segments") or {}).items():
+        if entry is not None:
+            _read_placement(layer, document, message, key, entry)
+
+
+def _read_placement(
+    layer: Layer, document: Document, message: MessageMap, key: str, entry: dict[str, Any]
+) -> None:
+    path = ("segments", key)
+    because = str(entry.get("because") or "")
+    _ask_why(layer, document, because, path, f"the placement {key} of a site")
+    place = _place(layer, document, *path, own=because)
+    if entry.get("off") is True:
+        if message.placements.pop(key, None) is None:
+            hint = did_you_mean(key, message.placements)
+            document.fault(path, f"{key}: nothing to switch off.{hint}")
+        message.off[key] = place
         return
-    for key, entry in segments.items():
-        path = ("segments", key)
-        if not known_keys(document, entry, PLACEMENT_KEYS, path):
-            continue
-        if entry.get("off") is True:
-            message.placements.pop(key, None)
-            continue
-        segment = entry.get("segment")
-        if not isinstance(segment, str) or not re.fullmatch(r"[A-Z][A-Z0-9]{2}", segment):
-            document.fault(path, f"{key}: `segment:` needs a segment, such as PV1")
-            continue
-        message.placements[key] = Placement(
-            name=key,
-            segment=segment,
-            after=str(entry["after"]) if "after" in entry else None,
-            where=_where(document, entry.get("when"), (*path, "when")),
-            use=tuple(_texts(document, entry.get("use"), (*path, "use"))),
-            place=_place(layer, document, *path),
-        )
+    segment = str(entry.get("segment") or "")
+    if not _SEGMENT.match(segment):
+        hint = f" Did you mean '{segment.upper()}'?" if _SEGMENT.match(segment.upper()) else ""
+        document.fault(path, f"{key}: `segment:` needs a segment, such as PV1.{hint}")
+        return
+    message.placements[key] = Placement(
+        name=key,
+        segment=segment,
+        after=str(entry["after"]) if entry.get("after") is not None else None,
+        where=_where(document, entry.get("when"), (*path, "when")),
+        use=tuple(texts(entry.get("use"))),
+        place=place,
+    )
 
 
 def _read_identity(reading: Reading, layer: Layer, name: str, document: Document) -> None:
     data = document.data
-    known_keys(document, data, IDENTITY_KEYS, ())
     identity = reading.identity
     identity.place = _place(layer, document)
-    if "patient" in data:
-        rules = data["patient"]
-        if isinstance(rules, list) and all(isinstance(rule, dict) for rule in rules):
-            identity.patient = rules
-            for index, rule in enumerate(rules):
-                known = dict.fromkeys(("authority", "type", "any"))
-                known_keys(document, rule, known, ("patient", str(index)))
-        else:
-            document.fault(("patient",), "patient: a list of rules, [{authority: own, type: MR}]")
-    if "fields" in data:
-        identity.fields = _texts(document, data["fields"], ("fields",))
-    if "visit" in data:
-        visit = data["visit"] if isinstance(data["visit"], list) else [data["visit"]]
-        identity.visit = [
-            tuple(_texts(document, entry, ("visit", str(i)))) for i, entry in enumerate(visit)
+    _ask_why(layer, document, "", (), "the identity of a site")
+    if data.get("patient") is not None:
+        identity.patient = [
+            {k: v if isinstance(v, bool) else str(v) for k, v in rule.items()}
+            for rule in data["patient"]
         ]
-    for text in [*identity.fields, *(path for entry in identity.visit for path in entry)]:
-        _check_field(document, text, ("visit",))
-    if "never" in data:
-        identity.never = frozenset(_texts(document, data["never"], ("never",)))
-    if isinstance(data.get("authorities"), dict):
-        identity.authorities = {
-            **identity.authorities,
-            **{k: str(v) for k, v in data["authorities"].items()},
-        }
+        if not identity.patient:
+            document.fault(("patient",), "patient: without a rule nobody has an identity")
+    if data.get("fields") is not None:
+        identity.fields = texts(data["fields"])
+        for text in identity.fields:
+            _check_field(document, text, ("fields",))
+    if data.get("visit") is not None:
+        visit = data["visit"] if isinstance(data["visit"], list) else [data["visit"]]
+        identity.visit = [tuple(texts(entry)) for entry in visit]
+        for index, entry in enumerate(identity.visit):
+            for text in entry:
+                _check_field(document, text, ("visit", str(index)))
+    if data.get("never") is not None:
+        identity.never = frozenset(texts(data["never"]))
+    names = {k: str(v) for k, v in (data.get("authorities") or {}).items()}
+    identity.authorities = {**identity.authorities, **names}

@@ -11,6 +11,7 @@ import yaml
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]*)\Z")
+_GLUED = re.compile(r"\s*([\w-]+):([^\s/].*)\Z")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 
@@ -44,10 +45,12 @@ class Document:
     Attributes:
         file: its name for people.
         lines: line of each value, by its path of keys.
+        content: the bytes as they were read.
     """
 
     file: str
     data: Any = None
+    content: bytes = b""
     lines: dict[tuple[str, ...], int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
@@ -77,17 +80,48 @@ def read(text: str, file: str) -> Document:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else 1
-        problem = getattr(error, "problem", None) or "cannot be read"
-        document.faults.append(Fault(file, line, f"no YAML: {problem}"))
+        problem = getattr(error, "problem", None) or getattr(error, "reason", "cannot be read")
+        document.faults.append(Fault(file, line, f"no YAML: {problem}.{_hint(text, line)}"))
         return document
     if node is not None:
-        document.data = _plain(document, node, ())
+        try:
+            document.data = _plain(document, node, ())
+        except RecursionError:
+            document.faults.append(Fault(file, 1, "no YAML for a map: an alias holds itself"))
     return document
 
 
 def read_file(path: Path, name: str) -> Document:
-    """Read a mapping file from disk; `name` is what faults call it."""
-    return read(path.read_text(encoding="utf-8"), name)
+    """Read a mapping file from disk; `name` is what faults call it.
+
+    What cannot be read, or is no UTF-8, is a fault of the document.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return Document(name, faults=[Fault(name, 1, f"cannot be read: {error.strerror}")])
+    try:
+        document = read(content.decode("utf-8-sig"), name)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        text = "no UTF-8 text. Save the file as UTF-8."
+        document = Document(name, faults=[Fault(name, line, text)])
+    document.content = content
+    return document
+
+
+def _hint(text: str, number: int) -> str:
+    """What is probably wrong with a line that YAML cannot read, or with the one before."""
+    lines = ["", *text.splitlines(), ""]
+    for line in lines[max(number - 1, 0) : number + 1]:
+        if "\t" in line[: len(line) - len(line.lstrip())]:
+            return " Indent with blanks, not with a tab."
+    for line in lines[max(number - 1, 0) : number + 1]:
+        if found := _GLUED.match(line):
+            return f" A blank follows the colon: `{found[1]}: {found[2]}`."
+        if line.strip() and ":" not in line and not line.lstrip().startswith(("-", "#", "]", "}")):
+            return " A colon and a blank follow each key: `key: value`."
+    return " Keys of one level stand below each other; quote a text that holds : # { [ or %."
 
 
 def _plain(document: Document, node: yaml.Node, path: tuple[str, ...]) -> Any:

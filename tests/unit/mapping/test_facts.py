@@ -279,11 +279,8 @@ def test_what_a_site_says_otherwise_is_said_with_a_trace_and_without(tmp_path):
     folder = tmp_path / "sites" / "own" / "segments"
     folder.mkdir(parents=True)
 
-    def letters(n: int) -> str:
-        return chr(65 + n // 10) + chr(65 + n % 10)
-
     rules = "".join(
-        f"  own{n}: {{ from: PV1-{n}, to: own{letters(n)}, using: constant, with: "
+        f"  own{n}: {{ from: PV1-{n}, to: 'account#own{n}', using: constant, with: "
         f"{{ value: {n} }} }}\n"
         for n in range(2, 50)
     )
@@ -297,7 +294,7 @@ def test_what_a_site_says_otherwise_is_said_with_a_trace_and_without(tmp_path):
         for trace in (False, True)
     )
     assert plain == traced
-    assert {f"own{letters(n)}" for n in range(20, 50)} <= plain.keys()
+    assert {f"account#own{n}" for n in range(20, 50)} <= plain.keys()
 
 
 def test_an_acknowledgement_is_no_event_that_lacks_a_map():
