@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from segue.hl7v2.batch import split
+from segue.mapping.apply import apply
 from segue.pipeline import process as processing
-from segue.pipeline.replay import replay
+from segue.pipeline import replay as replaying
+from segue.pipeline.replay import Replayed, replay
 from segue.pipeline.routes import Route
 from tests.integration.crash import CONFIG, VISIT, message
 from tests.peers.fhir import FhirPeer
@@ -24,7 +26,7 @@ from tests.stories.background import Background
 from tests.stories.engine import ROOT, Engine, free_port
 from tests.stories.s11 import messages
 from tests.support.databases import PostgresServer
-from tests.support.hub import hub
+from tests.support.hub import Bench, hub
 
 ROUTES = (
     Route("pcpb", "pcpb", frozenset({"Patient", "Encounter", "CarePlan", "Task"})),
@@ -100,6 +102,131 @@ def test_what_a_replay_calls_changed_has_a_difference_and_directories_change_too
         assert bench.versions() == versions + len(applied.differences)
         assert {one["description"] for one in bench.resources("Location")} == {"a bed"}
         assert replay(bench.hub, numbers).as_json()["diffs"] == []
+
+
+PEOPLE = range(4)
+
+
+def stays_and_merges() -> list[bytes]:
+    """Of four patients, two of whom turn out to be one in the end."""
+    return [*(message(n, step) for step in range(VISIT) for n in PEOPLE), message(0, VISIT)]
+
+
+def short_stays(honest: Any) -> Any:
+    """A mapping by which an inpatient's stay is a short one."""
+
+    def other(*given: Any) -> Any:
+        mapped = honest(*given)
+        for fact in mapped.facts:
+            for one in fact.stay:
+                if one.elements.get("class", {}).get("code") == "IMP":
+                    one.elements = {
+                        **one.elements,
+                        "class": {**one.elements["class"], "code": "SS", "display": "short stay"},
+                    }
+        return mapped
+
+    return other
+
+
+def test_another_mapping_is_written_and_sent_once_for_each_resource_that_differs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = stays_and_merges()
+    numbers = range(1, len(told) + 1)
+    states = set()
+    for n, size in enumerate((20, 2)):
+        monkeypatch.setattr(processing, "apply", apply)
+        monkeypatch.setattr(replaying, "CHUNK", size)
+        with hub(tmp_path / str(n), routes=ROUTES) as bench:
+            bench.work(*told)
+            before = Counter(one[2] for one in bench.deliveries())
+            monkeypatch.setattr(processing, "apply", short_stays(apply))
+            dry = replay(bench.hub, numbers, dry_run=True)
+            assert dry.changed == len(told) - 1, "all but the merge, which says no class"
+            versions = Counter(of_resource(bench))
+            applied = replay(bench.hub, numbers)
+            assert in_order(applied) == in_order(dry)
+            names = [one.resource for one in applied.differences]
+            assert len(names) == len(set(names)) > len(PEOPLE)
+            assert Counter(of_resource(bench)) - versions == Counter(names)
+            sent = Counter(one[2] for one in bench.deliveries() if one[1] == "fhir")
+            assert max((sent - before).values()) == 1
+            assert not any(one[1] == "hl7v2" for one in bench.deliveries()[before.total() :])
+            assert replay(bench.hub, numbers).as_json()["diffs"] == []
+            assert bench.rebuilt(tmp_path / f"{n} anew").different == []
+            activities = [one["activity"]["text"] for one in bench.resources("Provenance")]
+            why = bench.resources("Provenance")[activities.index("replay")]
+            assert len([one for one in why["entity"] if "entry" in str(one)]) > 5
+            states.add(bench.state())
+    with hub(tmp_path / "new") as bench:
+        bench.work(*told)
+        states.add(bench.state())
+    assert len(states) == 1
+
+
+def in_order(replayed: Replayed) -> dict[str, Any]:
+    """The result, in an order that does not depend on who was taken first."""
+    told = replayed.as_json()
+    return told | {"diffs": sorted(told["diffs"], key=lambda one: one["resource"])}
+
+
+def of_resource(bench: Bench) -> list[str]:
+    """The resource of each version, without Provenance."""
+    with bench.hub.store.read() as reader:
+        found = reader.session.rows(
+            "SELECT r.type, r.id FROM version v JOIN resource r ON r.pk = v.resource"
+        )
+    return [f"{kind}/{id_}" for kind, id_ in found if kind != "Provenance"]
+
+
+def test_what_the_mapping_cannot_read_any_more_keeps_what_it_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = stays_and_merges()
+    numbers = range(1, len(told) + 1)
+    with hub(tmp_path / "live", routes=ROUTES) as bench:
+        bench.work(*told)
+        before = (bench.state(), bench.versions(), bench.exceptions())
+
+        def broken(rules: Any, said: Any, context: Any) -> Any:
+            if said.event == "A02":
+                raise ZeroDivisionError
+            return apply(rules, said, context)
+
+        monkeypatch.setattr(processing, "apply", broken)
+        for dry in (True, False):
+            done = replay(bench.hub, numbers, dry_run=dry)
+            assert (done.changed, done.differences) == (0, [])
+            assert done.failed == sum(b"ADT^A02" in one for one in told) > 0
+            assert {code for _, code in done.failures} == {"processing-failed"}
+            assert (bench.state(), bench.versions(), bench.exceptions()) == before
+        monkeypatch.setattr(processing, "apply", apply)
+        late = message(0, 3).replace(b"ADT^A08", b"ADT^A31").replace(b"|0-3", b"|late")
+        bench.work(late)
+        assert bench.rebuilt(tmp_path / "anew").different == [], "the places are there yet"
+
+
+def test_a_replay_that_was_cut_off_is_begun_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = stays_and_merges()
+    numbers = range(1, len(told) + 1)
+    monkeypatch.setattr(replaying, "CHUNK", 1)
+    with hub(tmp_path, routes=ROUTES) as bench:
+        bench.work(*told)
+        monkeypatch.setattr(processing, "apply", short_stays(apply))
+        dry = replay(bench.hub, numbers, dry_run=True)
+
+        def cut(_: int) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            replay(bench.hub, numbers, advance=cut)
+        rest = replay(bench.hub, numbers)
+        assert 0 < len(rest.differences) < len(dry.differences)
+        assert replay(bench.hub, numbers).differences == []
+        assert {one["class"]["code"] for one in bench.resources("Encounter")} == {"SS"}
 
 
 def test_what_no_worker_has_come_to_yet_is_not_replayed(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_an_account_of_two_patients_has_both_as_subjects(where: str | Path) -> N
         assert len(account["coverage"]) == 2, "what each of them says of it adds up"
         state, versions = bench.state(), bench.versions()
         assert replay(bench.hub, range(1, 5)).as_json() == {
-            "entries": 4, "changed": 0, "failed": 0, "diffs": [],
+            "entries": 4, "changed": 0, "failed": 0, "failures": [], "diffs": [],
         }  # fmt: skip
         assert (bench.state(), bench.versions()) == (state, versions)
 

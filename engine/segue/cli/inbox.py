@@ -118,6 +118,7 @@ def replay(
             "the three; --dry-run first shows what would change",
             USAGE,
         )
+    from segue.cli.differences import lines, summary
     from segue.cli.reach import hub
     from segue.pipeline.replay import replay as run
 
@@ -131,15 +132,8 @@ def replay(
     if json:
         print_json(out)
     else:
-        for diff in out["diffs"]:
-            typer.echo(diff["resource"])
-            for change in diff["patch"]:
-                typer.echo(
-                    f"  {change['op']:8} {change['path']}  "
-                    f"{change.get('from', '')!s} → {change.get('value', '')!s}"
-                )
-        word = "would change" if dry_run else "changed"
-        typer.echo(f"{out['entries']} messages: {out['changed']} {word}, {out['failed']} failed")
+        for line in (*lines(out["diffs"]), *summary(out, dry_run=dry_run)):
+            typer.echo(line)
     if out["failed"]:
         raise typer.Exit(WRONG)
 

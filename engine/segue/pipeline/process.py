@@ -5,7 +5,7 @@ cannot be used fails alone, with an issue, and never holds up what comes after i
 """
 
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, product
 from typing import NamedTuple
@@ -47,7 +47,6 @@ from segue.pipeline.refold import (
     is_unknown,
     note,
     project,
-    refold,
 )
 from segue.pipeline.shared import foresee, holders
 from segue.pipeline.transact import Disturbed, Draft, transact
@@ -261,19 +260,17 @@ def commit(hub: Hub, readings: Sequence[Reading], moves: Sequence[CursorMove] = 
     return Outcome(transact(hub, compute, moves), states)
 
 
-def fold_readings(draft: Draft, readings: Sequence[Reading], *, replay: bool = False) -> None:
+def fold_readings(draft: Draft, readings: Sequence[Reading]) -> None:
     """Make the steps of a batch, on a draft.
 
     Args:
         draft: an empty one.
         readings: in the order in which they came.
-        replay: what is stored of these entries is replaced.
     """
     draft.load({identity for reading in readings for identity in reading.identities})
     draft.hub.stages.end("load")
-    draft.again = replay
     foresee(draft, [fact for one in readings if one.mapped for fact in one.mapped.facts])
-    if draft.unfinished.patient and not replay:
+    if draft.unfinished.patient:
         draft.together = True
         for wave in _waves(draft, readings):
             _fold_together(draft, wave)
@@ -282,22 +279,15 @@ def fold_readings(draft: Draft, readings: Sequence[Reading], *, replay: bool = F
                     _answer(draft, reading, reading.reply)
         return
     for reading in readings:
-        identities = reading.identities
-        old = draft.reader.people.facts_of_entries([reading.entry.id]) if replay else []
-        if old:
-            identities = list({*identities, *(row.identity for row in old)})
-            draft.load(identities)
         try:
-            with draft.attempt(identities):
-                for _ in _fold(draft, reading, old):
+            with draft.attempt(reading.identities):
+                for _ in _fold(draft, reading):
                     pass
         except RevisionConflict:
             raise
-        except InvalidError as error:
-            _fail(draft, reading, error.issues)
         except Exception as error:  # noqa: BLE001 - one entry must not hold up the others
-            _fail(draft, reading, [broken(error)])
-        if reading.reply is not None and not replay:
+            fail(draft, reading, faults(error))
+        if reading.reply is not None:
             _answer(draft, reading, reading.reply)
 
 
@@ -350,7 +340,7 @@ def _fold_together(draft: Draft, wave: Sequence[Reading]) -> None:
     Raises:
         Disturbed: one of them fails; the draft is of no use then.
     """
-    begun = [_fold(draft, reading, ()) for reading in wave]
+    begun = [_fold(draft, reading) for reading in wave]
     try:
         while begun:
             begun = [fold for fold in begun if next(fold, _OVER) is not _OVER]
@@ -361,36 +351,23 @@ def _fold_together(draft: Draft, wave: Sequence[Reading]) -> None:
 _OVER = object()
 
 
-def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> Iterator[None]:
+def _fold(draft: Draft, reading: Reading) -> Iterator[None]:
     """Fold a reading; yields where the stage changes."""
-    entry, mapped = reading.entry, reading.mapped
-    step = Step(reading.cause, issues=list(reading.issues), state=_state(reading))
-    if mapped is None or (step.state in {"failed", "quarantined"} and not old):
-        draft.steps.append(step)
+    mapped, state = reading.mapped, state_of(reading)
+    if mapped is None or state in {"failed", "quarantined"}:
+        fail(draft, reading, [], state)
         return
-    rejects = draft.hub.site(entry.envelope.site).unknown_visit == "reject"
-    if rejects and any(is_unknown(draft, fact) for fact in mapped.facts):
-        _fail(draft, reading, [UNKNOWN])
+    if is_refused(draft, reading):
+        fail(draft, reading, [UNKNOWN])
         return
     awaited = awaiting(filter(None, map(draft.person, reading.identities)))
     stages = draft.hub.stages
+    step = Step(reading.cause, issues=list(reading.issues), state=state)
     recorder = Recorder(draft, step, history=reading.history)
     affected: dict[int, Affected] = {}
     for fact in mapped.facts:
         note(affected, add_fact(draft, fact))
-    stages.end("fold")
-    step.facts += [draft.unfinished.pack(fact, entry.id) for fact in mapped.facts]
-    if old:
-        draft.void(entry.id)
-        for row in old:
-            chart = draft.person(row.identity)
-            if chart is not None:
-                affected.setdefault(chart.pk, Affected(chart))
-        charts = [found.chart for found in affected.values() if found.chart.into is None]
-        affected = {}
-        for chart in charts:
-            if chart.pk not in affected and chart.into is None:
-                note(affected, refold(draft, chart))
+    step.facts += [draft.unfinished.pack(fact, reading.entry.id) for fact in mapped.facts]
     stages.end("fold")
     # Who was merged away within this entry is shown by the one who stays.
     affected = {pk: found for pk, found in affected.items() if found.chart.into is None}
@@ -401,6 +378,35 @@ def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> Iterator[No
         yield
         coordinate_person(recorder, found.chart, stirred=stirred)
     yield
+    forward = next(iter(affected.values())).chart if affected else None
+    close(recorder, reading, mapped, forward=forward)
+    settle_entries(draft, mapped, affected.values(), awaited)
+
+
+def is_refused(draft: Draft, reading: Reading) -> bool:
+    """Whether the site takes no updates of a visit that nobody has spoken of, as this is one."""
+    rejects = draft.hub.site(reading.entry.envelope.site).unknown_visit == "reject"
+    facts = reading.mapped.facts if reading.mapped else ()
+    return rejects and any(is_unknown(draft, fact) for fact in facts)
+
+
+def close(
+    recorder: Recorder,
+    reading: Reading,
+    mapped: Mapped,
+    *,
+    forward: Chart | None,
+    again: Sequence[str] | None = None,
+) -> None:
+    """Write what belongs to no person, and finish the step of a reading.
+
+    Args:
+        recorder: of the step.
+        reading, mapped: what it is about.
+        forward: the person whose message is forwarded as it came.
+        again: see `segue.pipeline.provenance.provenance`.
+    """
+    entry, step = reading.entry, recorder.step
     said = mapped.facts[0].recorded if mapped.facts else mapped.recorded
     if mapped.directory and said is not None:
         # The digest tells apart what has the same control id: of two the same one always holds.
@@ -412,17 +418,34 @@ def _fold(draft: Draft, reading: Reading, old: Sequence[FactRow]) -> Iterator[No
         step.state = "parked"
     about = mapped.facts[0].occurred if mapped.facts else None
     recorder.close(
-        forward=next(iter(affected.values())).chart if affected and not old else None,
+        forward=forward,
         protected=frozenset(label for fact in mapped.facts for label in fact.labels),
         control_id=entry.envelope.control_id,
         occurred=about.text if about is not None and about.has_time else None,
         mapping=mapped.mapping,
         unmapped=mapped.verbatim,
+        again=again,
     )
+
+
+def settle_entries(
+    draft: Draft,
+    mapped: Mapped,
+    affected: Collection[Affected],
+    awaited: set[tuple[str, str]],
+) -> None:
+    """Let entries wait no more whose facts have found their visit or target.
+
+    Args:
+        draft: with the step that settled them.
+        mapped: what that step was about.
+        affected: by it.
+        awaited: see `awaiting`, as it was before.
+    """
     if awaited:
-        awaited -= awaiting(found.chart for found in affected.values())
+        awaited = awaited - awaiting(found.chart for found in affected)
     done = {fact.id for fact in mapped.facts}
-    for found in affected.values():
+    for found in affected:
         settled: dict[str, list[str]] = {}
         for code, fact_id in chain(awaited, product([UNPLACED.code], found.settled)):
             if fact_id not in done:
@@ -483,7 +506,8 @@ def _settle(step: Step, ids: Iterable[str], settled: Mapping[str, Sequence[str]]
     step.state = "parked" if errors else "processed"
 
 
-def _state(reading: Reading) -> EntryState:
+def state_of(reading: Reading) -> EntryState:
+    """What becomes of its entry, as far as mapping knows."""
     if reading.entry.envelope.quarantined is not None and reading.mapped is None:
         return "quarantined"
     if reading.mapped is None:
@@ -493,9 +517,16 @@ def _state(reading: Reading) -> EntryState:
     return "failed" if any(i.severity == "error" for i in reading.issues) else "processed"
 
 
-def _fail(draft: Draft, reading: Reading, issues: Sequence[Issue]) -> None:
-    step = Step(reading.cause, state="failed", issues=[*reading.issues, *issues])
-    draft.steps.append(step)
+def fail(
+    draft: Draft, reading: Reading, issues: Sequence[Issue], state: EntryState = "failed"
+) -> None:
+    """Make the step of a reading of which nothing is applied."""
+    draft.steps.append(Step(reading.cause, state=state, issues=[*reading.issues, *issues]))
+
+
+def faults(error: Exception) -> list[Issue]:
+    """What was wrong with a reading that raised this."""
+    return error.issues if isinstance(error, InvalidError) else [broken(error)]
 
 
 def is_outage(error: BaseException) -> bool:

@@ -36,6 +36,9 @@ UNMAPPED = "urn:segue:unmapped-field"
 HISTORY = "history"
 """Activity of what only fills the index."""
 
+REPLAY = "replay"
+"""Activity of what was processed again: under another mapping, or after a defect was mended."""
+
 _AGENT = {
     "coding": [
         {
@@ -77,6 +80,7 @@ def provenance_text(
     mapping: str | None = None,
     unmapped: Mapping[str, str] | None = None,
     history: bool = False,
+    again: Sequence[str] | None = None,
 ) -> str:
     """The canonical JSON of `provenance`, which takes the same arguments but `targets`.
 
@@ -84,12 +88,14 @@ def provenance_text(
     at once, names sorted, and only what comes from outside is quoted.
     """
     agent = f"{_AGENT_TEXT if cause.source else _ASSEMBLER_TEXT}{_quote(cause.source or HUB_SITE)}"
-    activity = HISTORY if history else _ACTIVITY[cause.kind]
+    activity = _activity(cause, again, history=history)
     parts = [f'{{"activity":{{"text":"{activity}"}},"agent":[{{"type":{agent}}}}}}}],']
     if cause.kind == "entry":
         entities = _entity_text(ENTRY, cause.ref)
         if control_id:
             entities += "," + _entity_text(CONTROL_ID, control_id)
+        for other in again or ():
+            entities += "," + _entity_text(ENTRY, other)
         parts.append(f'"entity":[{entities}],')
     elif cause.ref:
         source = _quote(cause.ref)
@@ -166,6 +172,7 @@ def provenance(
     mapping: str | None = None,
     unmapped: Mapping[str, str] | None = None,
     history: bool = False,
+    again: Sequence[str] | None = None,
 ) -> dict[str, object]:
     """Build the Provenance of one step.
 
@@ -179,6 +186,8 @@ def provenance(
         mapping: digest of the mapping set.
         unmapped: field path to its text as sent.
         history: it only fills the index: no tasks, no deliveries.
+        again: journal entries that were processed anew with this one, and that say of
+            these people something else than before; None: it was not processed anew.
 
     Source: https://hl7.org/fhir/R4/provenance.html.
     """
@@ -195,7 +204,7 @@ def provenance(
             for write in writes
         ],
         "recorded": rfc3339(now),
-        "activity": {"text": HISTORY if history else _ACTIVITY[cause.kind]},
+        "activity": {"text": _activity(cause, again, history=history)},
         "agent": [agent],
     }
     if occurred:
@@ -214,6 +223,10 @@ def provenance(
                     "what": {"identifier": {"system": CONTROL_ID, "value": control_id}},
                 }
             )
+        sources += [
+            {"role": "source", "what": {"identifier": {"system": ENTRY, "value": other}}}
+            for other in again or ()
+        ]
         resource["entity"] = sources
     elif cause.ref:
         resource["entity"] = [
@@ -224,6 +237,12 @@ def provenance(
     if kept := _kept(unmapped):
         resource["extension"] = [{"url": UNMAPPED, "valueString": field} for field in kept]
     return resource
+
+
+def _activity(cause: Cause, again: Sequence[str] | None, *, history: bool) -> str:
+    if history:
+        return HISTORY
+    return _ACTIVITY[cause.kind] if again is None else REPLAY
 
 
 def _kept(unmapped: Mapping[str, str] | None) -> list[str]:

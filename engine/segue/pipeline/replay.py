@@ -6,20 +6,25 @@ are folded anew. Only differences are written and sent; a dry run only shows the
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from segue.fhir.canonical import loads
 from segue.model.changes import Write
 from segue.model.identity import ResourceKey
+from segue.model.issues import Issue
 from segue.model.messages import InboxEntry
+from segue.pipeline.again import Again, fold_again
 from segue.pipeline.hub import Hub
-from segue.pipeline.process import fold_readings, read
-from segue.pipeline.transact import Draft, transact
+from segue.pipeline.process import read
+from segue.pipeline.transact import Draft, rehearse, transact
 
 CHUNK = 20
-"""Entries per commit."""
+"""Entries per commit, and all others of the same people."""
 DRY = 2_000
 """Entries whose difference is reckoned together: of more, part by part."""
+MOST = 2_000
+"""So many entries of the same people are taken together."""
 
 
 @dataclass(slots=True)
@@ -41,14 +46,19 @@ class Replayed:
 
     Attributes:
         entries: how many were replayed. changed: how many of them changed something.
-        failed: how many could not be applied.
+        failures: those that could not be applied, with the code of what is wrong.
         differences: by resource, in order of the change.
     """
 
     entries: int = 0
     changed: int = 0
-    failed: int = 0
+    failures: list[tuple[int, str]] = field(default_factory=list)
     differences: list[Difference] = field(default_factory=list)
+
+    @property
+    def failed(self) -> int:
+        """How many could not be applied."""
+        return len(self.failures)
 
     def as_json(self) -> dict[str, Any]:
         """As `segue inbox replay --json` prints it."""
@@ -56,6 +66,7 @@ class Replayed:
             "entries": self.entries,
             "changed": self.changed,
             "failed": self.failed,
+            "failures": [{"id": str(entry), "code": code} for entry, code in self.failures],
             "diffs": [{"resource": one.resource, "patch": one.patch} for one in self.differences],
         }
 
@@ -67,7 +78,7 @@ def replay(
     dry_run: bool = False,
     advance: Callable[[int], object] | None = None,
 ) -> Replayed:
-    """Replay journal entries, in the order of their numbers.
+    """Replay journal entries, those of the same people together.
 
     Args:
         hub: the engine; others may be at work on the same store.
@@ -77,14 +88,32 @@ def replay(
         advance: told how many entries are done, after each part.
     """
     result = Replayed()
-    wanted = sorted(set(numbers))
-    size = DRY if dry_run else CHUNK
-    for start in range(0, len(wanted), size):
-        part = wanted[start : start + size]
+    for part in _parts(hub, sorted(set(numbers)), DRY if dry_run else CHUNK):
         _replay(hub, _done(hub, hub.journal.get_many(part)), result, dry_run=dry_run)
         if advance is not None:
             advance(len(part))
+    result.failures.sort()
     return result
+
+
+def _parts(hub: Hub, wanted: Sequence[int], size: int) -> Iterator[list[int]]:
+    """The entries in lots; those of the same people are in the same one, as far as can be."""
+    left = dict.fromkeys(wanted)
+    while left:
+        part = set(islice(left, size))
+        with hub.store.read() as reader:
+            stored, news, known = reader.people, set(part), set[str]()
+            while news and len(part) < MOST:
+                named = {row.identity for row in stored.facts_of_entries(news)} - known
+                owners = {row.pk for row in stored.by_identity(named).values()}
+                also = {one for names in stored.identities_of(owners).values() for one in names}
+                also = (also | named) - known
+                known |= also
+                news = {row.entry for row in stored.facts_of(also)} & left.keys() - part
+                part |= news
+        for entry in part:
+            del left[entry]
+        yield sorted(part)
 
 
 def _done(hub: Hub, entries: Iterable[InboxEntry]) -> list[InboxEntry]:
@@ -100,30 +129,27 @@ def _replay(hub: Hub, entries: Sequence[InboxEntry], result: Replayed, *, dry_ru
     def compute(draft: Draft) -> None:
         nonlocal found
         found = Replayed(entries=len(readings))
-        fold_readings(draft, readings, replay=True)
-        _note(draft, found)
+        _note(draft, fold_again(draft, readings), found)
 
     if not readings:
         return
     if dry_run:
-        with hub.store.read() as reader:
-            compute(Draft(hub, reader, hub.now()))
+        rehearse(hub, compute)
     else:
         transact(hub, compute)
     result.entries += found.entries
     result.changed += found.changed
-    result.failed += found.failed
+    result.failures += found.failures
     result.differences += found.differences
 
 
-def _note(draft: Draft, found: Replayed) -> None:
+def _note(draft: Draft, again: Again, found: Replayed) -> None:
     """Note what a draft changes: of each resource from what is stored to the last version."""
     made: dict[ResourceKey, list[Write]] = {}
-    by_step: list[set[ResourceKey]] = []
+    by_step: dict[int, list[Write]] = {}
     for step in draft.steps:
-        found.failed += step.state == "failed"
         writes = [one for one in step.writes if one.key.type != "Provenance"]
-        by_step.append({one.key for one in writes})
+        by_step.setdefault(int(step.cause.ref), []).extend(writes)
         for write in writes:
             held = made.setdefault(write.key, [])
             if write.kind != "directory":
@@ -146,7 +172,20 @@ def _note(draft: Draft, found: Replayed) -> None:
         if patch:
             shown.add(key)
             found.differences.append(Difference(key.reference, patch))
-    found.changed = sum(1 for keys in by_step if not shown.isdisjoint(keys))
+    touched = {write.owner for key in shown for write in made[key]}
+    changed = {entry for entry, pks in again.otherwise.items() if not touched.isdisjoint(pks)}
+    # Registers have no person; and the engine itself may be what is new.
+    changed |= {
+        entry
+        for entry, writes in by_step.items()
+        if any(one.key in shown and (one.owner is None or not changed) for one in writes)
+    }
+    found.changed = len(changed)
+    found.failures = [(entry, _worst(issues)) for entry, issues in again.failed.items()]
+
+
+def _worst(issues: Sequence[Issue]) -> str:
+    return next((one.code for one in issues if one.severity == "error"), "failed")
 
 
 def _stands(draft: Draft, write: Write) -> bool:

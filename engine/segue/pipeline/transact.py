@@ -367,6 +367,21 @@ def transact(hub: Hub, compute: Compute, moves: Sequence[CursorMove] = ()) -> Co
         return _transact(hub, compute, moves, turn)
 
 
+def rehearse(hub: Hub, compute: Compute) -> None:
+    """Compute on what is stored now, and commit nothing."""
+    with hub.store.read() as reader:
+        taken: set[str] = set()
+        while True:
+            try:
+                _computed(hub, reader, compute, set(), taken)
+            except RevisionConflict as conflict:
+                if conflict.visits <= taken:
+                    raise
+                taken |= conflict.visits
+            else:
+                return
+
+
 def _transact(
     hub: Hub, compute: Compute, moves: Sequence[CursorMove], turn: ExitStack
 ) -> Committed | None:
