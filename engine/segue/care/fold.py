@@ -104,7 +104,7 @@ def extend_visit(state: VisitState, fact: Fact) -> VisitState | None:
         or effect not in _SIMPLE
         or "corrects" in fact.details
         or state.status not in ("in-progress", "onleave", "finished")
-        or (occurred.us, fact.sent.us) <= state.newest
+        or (newest := _newness(fact)) <= state.newest
         or (recorded.us, fact.sent.us) <= state.told
         or fact.visit is None
         or state.loose
@@ -133,7 +133,7 @@ def extend_visit(state: VisitState, fact: Fact) -> VisitState | None:
     new.elements = dict(state.elements)
     tell(new, fact, False)
     new.encounter = state.encounter or new.encounter
-    new.newest = (occurred.us, fact.sent.us)
+    new.newest = newest
     new.told = (recorded.us, fact.sent.us)
     if new.status == "finished":
         if new.window is not None and new.end is not None:
@@ -228,7 +228,7 @@ def _fold(known: list[Fact], announced: bool) -> VisitState:
             fact = _unannounced(fact)  # noqa: PLW2901 - what it says apart from that counts
         voided = is_cancel(fact.event) or (void is not None and recorded_key(fact) < void)
         tell(state, fact, voided, note=fact.event in NOTES)
-    _find_newest(state, told)
+    state.newest = max(map(_newness, told))
     _warn(state, told, struck)
     return state
 
@@ -374,14 +374,12 @@ def _end_in_nothing(state: VisitState, struck: Struck) -> None:
     state.statuses = [(state.status, ended.recorded, None)]
 
 
-def _find_newest(state: VisitState, told: list[Fact]) -> None:
-    newest = (0, 0)
-    for fact in told:
-        # What was struck or corrected may be repeated until that was recorded.
-        undoes = is_cancel(fact.event) or "corrects" in fact.details
-        at = max(fact.occurred.us, fact.recorded.us) if undoes else fact.occurred.us
-        newest = max(newest, (at, fact.sent.us))
-    state.newest = newest
+def _newness(fact: Fact) -> tuple[int, int]:
+    """From when on (µs) nothing that occurs is earlier than this event; then when it was sent."""
+    # What was struck or corrected may be repeated until that was recorded.
+    undoes = is_cancel(fact.event) or "corrects" in fact.details
+    at = max(fact.occurred.us, fact.recorded.us) if undoes else fact.occurred.us
+    return at, fact.sent.us
 
 
 def _warn(state: VisitState, told: list[Fact], struck: Struck) -> None:
