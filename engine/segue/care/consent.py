@@ -35,17 +35,6 @@ def withheld(resource: Mapping[str, Any]) -> bool:
     return "meta" in resource and not PROTECTED.isdisjoint(labels(resource))
 
 
-def may_leave(resource: Mapping[str, Any], to_site: str, source_site: str) -> bool:
-    """Whether a resource may be sent to a site.
-
-    Args:
-        resource: as stored.
-        to_site: whose destination it is.
-        source_site: whose statement it is folded from; "" for the hub's own.
-    """
-    return not withheld(resource) or (to_site == source_site and source_site != "")
-
-
 def protected(codes: Iterable[str]) -> bool:
     """Whether any of some label codes protects."""
     return not PROTECTED.isdisjoint(codes)

@@ -101,23 +101,6 @@ def extend_person(state: PersonState, fact: Fact, rank: Sequence[str] = ()) -> P
     return new
 
 
-def merge_persons(
-    states: Iterable[PersonState], facts: Iterable[Fact], rank: Sequence[str] = ()
-) -> PersonState:
-    """Make one person of several.
-
-    Args:
-        states: the persons as they are; their visits and evidence go on.
-        facts: the person part of all facts of all of them, and of what joins them.
-        rank: authorities, highest first.
-    """
-    old = list(states)
-    person = fold_person(facts, rank)
-    visits = {key: visit for state in old for key, visit in state.visits.items()}
-    person.visits = dict(sorted(visits.items()))
-    return carry_over(person, old)
-
-
 def carry_over(person: PersonState, states: Iterable[PersonState]) -> PersonState:
     """Give a freshly folded person the evidence, statements and receipts of others.
 
@@ -188,23 +171,6 @@ def placements(person: PersonState) -> dict[str, str | None]:
         ]
         placed[fact] = open_then[0] if len(open_then) == 1 else None
     return placed
-
-
-def misplaced(person: PersonState) -> dict[str, list[str]]:
-    """Visits that must be folded anew because visits without a number moved.
-
-    Returns:
-        Key of such a visit to the ids of all facts without a number that belong to it,
-        sorted. Empty when everything is in its place.
-    """
-    if not person.loose and not any(visit.loose for visit in person.visits.values()):
-        return {}
-    right: dict[str, list[str]] = {}
-    for fact, key in placements(person).items():
-        if key is not None:
-            right.setdefault(key, []).append(fact)
-    wanted = {key: sorted(right.get(key, ())) for key in person.visits}
-    return {key: facts for key, facts in wanted.items() if facts != person.visits[key].loose}
 
 
 def deceased(person: PersonState) -> Moment | None:

@@ -151,21 +151,6 @@ def emergency_visits(
     return count
 
 
-def prior_admissions(visits: Iterable[Visit], stay: Stay, months: int = 12) -> int:
-    """How many inpatient visits began in the months before a stay; history counts."""
-    own = {one.visit.key for one in stay.visits}
-    first = stay.first
-    since = _months_before(first.day, months)
-    count = 0
-    for visit in visits:
-        if visit.key in own or visit.status in NOT_REAL:
-            continue
-        start = next((p.start for p in visit.classes if p.code in INPATIENT), None)
-        if start is not None and start.us < first.admitted.us:
-            count += place(start, _zone(first))[0] >= since
-    return count
-
-
 def _led_to(visit: Visit, admission: StayVisit) -> bool:
     if any(period.code in STAY for period in visit.classes):
         return False

@@ -158,19 +158,6 @@ def check_distinct(requests: Iterable[Entry]) -> None:
         seen[key] = entry.index
 
 
-def resolved(entry: Entry, links: dict[str, str]) -> dict[str, Any] | None:
-    """The entry's resource with the bundle's own references replaced.
-
-    Args:
-        entry: of a transaction.
-        links: fullUrl (`urn:uuid:…` or absolute) to the reference it became.
-    """
-    if entry.resource is None:
-        return None
-    found: dict[str, Any] = rewrite(entry.resource, links)
-    return found
-
-
 def conditional_references(resource: Any) -> list[str]:
     """The references of the form `Patient?identifier=…`, which the store must look up."""
     found: list[str] = []
@@ -317,15 +304,6 @@ def response(
 ) -> dict[str, Any]:
     """The answer to a batch or transaction, entries in the order of the request."""
     return _bundle(f"{kind}-response", answers, None, ())
-
-
-def transaction(requests: Iterable[tuple[Method, str, dict[str, Any] | None]]) -> dict[str, Any]:
-    """A transaction of (method, url, resource), as a client sends it."""
-    found = []
-    for method, url, resource in requests:
-        entry: dict[str, Any] = {} if resource is None else {"resource": resource}
-        found.append({**entry, "request": {"method": method, "url": url}})
-    return _bundle("transaction", found, None, ())
 
 
 def at_entry(error: FhirError, index: int) -> FhirError:

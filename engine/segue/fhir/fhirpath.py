@@ -79,13 +79,6 @@ def evaluate(
         raise FhirPathError(message) from error
 
 
-def is_true(
-    resource: dict[str, Any], expression: str, variables: Mapping[str, Any] | None = None
-) -> bool:
-    """Whether an expression yields true (an empty collection is not true)."""
-    return evaluate(resource, expression, variables) == [True]
-
-
 def nodes(resource: dict[str, Any], expression: str) -> list[Any]:
     """The very objects of a resource that an expression selects, not copies.
 

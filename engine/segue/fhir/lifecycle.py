@@ -150,14 +150,3 @@ def reachable_from(type_: str, before: str) -> frozenset[str]:
         new |= following - found
         found |= following
     return frozenset(found)
-
-
-def allowed_first(type_: str, status: str, actor: Actor) -> bool:
-    """Whether a resource may be created with this status.
-
-    A Task of a client starts as draft, requested, or (patient-owned) ready; the hub may
-    record a task that evidence had closed before it was known.
-    """
-    if type_ != "Task" or actor == "hub":
-        return True
-    return status in ("draft", "requested", "received", "accepted", "ready", "in-progress")

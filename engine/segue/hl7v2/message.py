@@ -201,14 +201,6 @@ class Message:
             return text
         return unescape(text, self.separators, self.charset)
 
-    def is_null(self, raw: str) -> bool:
-        """Whether a raw field, repetition or component says "delete" and nothing else.
-
-        >>> [Message(["MSH|"]).is_null(raw) for raw in ('""', '""^""', '""^A', '^', '')]
-        [True, True, False, False, False]
-        """
-        return NULL in raw and not self.has_content(raw)
-
     def has_content(self, raw: str) -> bool:
         """Whether there is any value in it: `^^`, blanks and nulls are none.
 

@@ -245,15 +245,6 @@ class Journal:
             came = oldest and session.row("SELECT received FROM entry WHERE id = ?", (oldest,))
         return sum(count for count, _ in rows), came[0] if came else None
 
-    def last_received(self) -> dict[str, int]:
-        """Feed to the arrival (µs) of its newest message among the last 10,000."""
-        with self._database.read() as session:
-            floor = _head(session) - 10_000
-            rows = session.rows(
-                "SELECT feed, max(received) FROM entry WHERE id > ? GROUP BY feed", (floor,)
-            )
-            return dict(rows)
-
     def forget(self, before: int) -> int:
         """Delete the entries that came before an instant (µs); how many they were."""
         with self._database.write() as session:

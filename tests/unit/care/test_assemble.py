@@ -9,14 +9,14 @@ from hypothesis import given, settings
 
 from segue.care.assemble import person_resources, resources, visit_resources
 from segue.care.fold import extend_visit, fold_visit
-from segue.care.person import fold_person, misplaced, note_visit, placements
+from segue.care.person import fold_person, note_visit, placements
 from segue.care.person_view import person_view, visit_from_encounter
-from segue.care.picture import fold_all
 from segue.care.view import CareSetting, Evidence, SiteProfile
 from segue.fhir.validate import Gate
 from segue.model.facts import Fact, Fragment
 from segue.model.instants import Moment
 from tests.support.facts import condition, fact, histories, t
+from tests.unit.care.picture import fold_all, misplaced
 
 SETTING = CareSetting(
     {"hospa": SiteProfile("hospa", "Hospital A", "HOSPA", None, practices={"PCPB": "pcpb"})}

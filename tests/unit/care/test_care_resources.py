@@ -186,14 +186,6 @@ def test_an_ended_plan_with_open_tasks_breaks_i_8():
 # Consent
 
 
-def test_a_protected_resource_leaves_to_its_source_only():
-    task = {"resourceType": "Task", "meta": {"security": consent.security(["42CFRPart2"])}}
-    assert not consent.may_leave(task, "pcpb", "")
-    assert not consent.may_leave(task, "pcpb", "hospa")
-    assert consent.may_leave(task, "hospa", "hospa")
-    assert not consent.may_leave(task, "", "")
-
-
 @pytest.mark.parametrize("code", ["42CFRPart2", "ETH", "SUD", "PSY", "HIV", "SDV", "R", "V"])
 def test_each_protecting_label_holds_back(code):
     assert consent.withheld({"meta": {"security": [{"code": code}]}})
@@ -201,4 +193,4 @@ def test_each_protecting_label_holds_back(code):
 
 def test_ordinary_labels_do_not_hold_back():
     assert not consent.withheld({"meta": {"security": [{"code": "N"}]}})
-    assert consent.may_leave({"resourceType": "Task"}, "pcpb", "")
+    assert not consent.withheld({"resourceType": "Task"})

@@ -13,7 +13,6 @@ from segue.care.person import (
     deceased,
     extend_person,
     fold_person,
-    merge_persons,
     note_visit,
     practice,
 )
@@ -239,15 +238,6 @@ class TestDeath:
         assert deceased(person([admit, died, undo])) is None
         died.details.pop("deceased")
         assert deceased(person([admit, died])) == t("07-02 03:12")
-
-
-def test_merging_persons_carries_their_visits_and_evidence_over() -> None:
-    one, two = [fact("A01", t("07-01 08:00"), patient_class="I")], [said(B, "07-01 09:00")]
-    first = note_visit(fold_person(one), fold_visit(one))
-    joined = merge(B, A, "07-02 08:00")
-    person = merge_persons([first, fold_person(two)], [*one, *two, joined])
-    assert person.key == A
-    assert list(person.visits) == ["HOSPA|V1"]
 
 
 def test_a_clients_own_patient_keeps_its_id_and_its_content() -> None:

@@ -1,10 +1,10 @@
-"""Everything that a person's facts say, folded at once: for rebuilds, merges and tests."""
+"""Everything that a person's facts say, folded at once."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from segue.care.fold import fold_visit
-from segue.care.person import fold_person, misplaced, note_visit, placements
+from segue.care.person import fold_person, note_visit, placements
 from segue.care.states import PersonState, VisitState
 from segue.model.facts import Fact
 
@@ -46,3 +46,20 @@ def fold_all(facts: Iterable[Fact], rank: Sequence[str] = ()) -> Picture:
         person = note_visit(person, visits[key])
     unplaced = sorted(fact for fact, key in placements(person).items() if key is None)
     return Picture(person, visits, unplaced)
+
+
+def misplaced(person: PersonState) -> dict[str, list[str]]:
+    """Visits that must be folded anew because visits without a number moved.
+
+    Returns:
+        Key of such a visit to the ids of all facts without a number that belong to it,
+        sorted. Empty when everything is in its place.
+    """
+    if not person.loose and not any(visit.loose for visit in person.visits.values()):
+        return {}
+    right: dict[str, list[str]] = {}
+    for fact, key in placements(person).items():
+        if key is not None:
+            right.setdefault(key, []).append(fact)
+    wanted = {key: sorted(right.get(key, ())) for key in person.visits}
+    return {key: facts for key, facts in wanted.items() if facts != person.visits[key].loose}
