@@ -13,10 +13,10 @@ from segue.api.exchange import answer, body_of, version_headers
 from segue.api.negotiation import MAX_QUERY, parse_body, parse_resource
 from segue.api.operations import Invocation, Level
 from segue.api.together import together
-from segue.fhir.bundles import Entry, Method
 from segue.fhir.canonical import dumps, loads
 from segue.fhir.outcomes import fhir_error
 from segue.fhir.patch import patch_of
+from segue.fhir.requests import Entry, Method
 from segue.fhir.subset import Subset
 from segue.store.records import StoredVersion
 

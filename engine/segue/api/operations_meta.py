@@ -9,9 +9,9 @@ from typing import Any
 from segue.api import read
 from segue.api.exchange import body_of
 from segue.api.operations import Invocation
-from segue.fhir.bundles import Entry
 from segue.fhir.canonical import loads
 from segue.fhir.outcomes import fhir_error
+from segue.fhir.requests import Entry
 from segue.pipeline.statements import write_all
 
 LISTS = ("profile", "security", "tag")

@@ -16,9 +16,9 @@ from segue.api.exchange import body_of
 from segue.api.operations import Invocation, Level
 from segue.api.write import done, left, location
 from segue.fhir import bundles
-from segue.fhir.bundles import Entry
 from segue.fhir.canonical import loads
 from segue.fhir.outcomes import FhirError, fhir_error, outcome
+from segue.fhir.requests import METADATA, Entry, entries, entry_of, kind_of
 from segue.fhir.subset import Subset
 from segue.model.identity import ResourceKey
 from segue.model.instants import rfc3339_us
@@ -43,11 +43,11 @@ def together(context: Context, bundle: dict[str, Any]) -> dict[str, Any]:
             nothing was written.
     """
     _check_shape(bundle)
-    kind = bundles.kind_of(bundle)
+    kind = kind_of(bundle)
     if kind == "batch":
         sent = enumerate(bundle.get("entry", ()))
         return bundles.response(kind, [_alone(context, n, one) for n, one in sent])
-    requests = bundles.entries(bundle)
+    requests = entries(bundle)
     for entry in requests:
         _check_right(context, entry)
     hub = context.hub
@@ -102,7 +102,7 @@ def _check_right(context: Context, entry: Entry) -> None:
 def _alone(context: Context, index: int, sent: dict[str, Any]) -> dict[str, Any]:
     """One entry of a batch, independent of the others."""
     try:
-        entry = bundles.entry_of(index, sent)
+        entry = entry_of(index, sent)
         _check_right(context, entry)
         if _reads(entry):
             return _read(context, entry)
@@ -165,7 +165,7 @@ def _read(context: Context, entry: Entry) -> dict[str, Any]:
     """A read, vread, history, search or operation within a Bundle."""
     if entry.type:
         context.check(entry.type)
-    elif entry.rest == bundles.METADATA:
+    elif entry.rest == METADATA:
         return bundles.response_entry("200 OK", resource=loads(context.statement()))
     if entry.rest.startswith("$"):
         return _operated(context, entry)

@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from segue.api.context import Context
 from segue.api.exchange import answer, body_of, version_headers
-from segue.fhir.bundles import Entry
 from segue.fhir.outcomes import outcome
+from segue.fhir.requests import Entry
 from segue.model.issues import Issue
 from segue.pipeline.hub import Hub
 from segue.pipeline.statements import Written, write_all

@@ -4,13 +4,15 @@ Source: https://hl7.org/fhir/R4/references.html
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from segue.fhir.outcomes import fhir_error
 from segue.fhir.profiles import definitions
 from segue.model.identity import ResourceKey
 
+_TYPE = re.compile(r"[A-Z][A-Za-z]+")
 _RELATIVE = re.compile(
     r"(?:https?://\S+/)?([A-Z][A-Za-z]+)/([A-Za-z0-9.\-]{1,64})(?:/_history/[A-Za-z0-9.\-]{1,64})?"
 )
@@ -130,3 +132,45 @@ def _linked(div: str, mapping: Mapping[str, str]) -> str:
         return found[1] + mapping.get(found[2], found[2]) + found[3]
 
     return re.sub(r"""((?:href|src)=["'])([^"']*)(["'])""", replaced, div)
+
+
+def conditional_references(resource: Any) -> list[str]:
+    """The references of the form `Patient?identifier=…`, which the store must look up."""
+    found: list[str] = []
+    if isinstance(resource, dict):
+        for name, value in resource.items():
+            if name == "reference" and isinstance(value, str):
+                head, mark, _ = value.partition("?")
+                if mark and _TYPE.fullmatch(head) and value not in found:
+                    found.append(value)
+            elif isinstance(value, (dict, list)):
+                found += [v for v in conditional_references(value) if v not in found]
+    elif isinstance(resource, list):
+        for item in resource:
+            found += [v for v in conditional_references(item) if v not in found]
+    return found
+
+
+def resolve_conditional(
+    resource: dict[str, Any], look_up: Callable[[str, str], Sequence[ResourceKey]]
+) -> dict[str, Any]:
+    """Replace conditional references by what they match.
+
+    Args:
+        resource: with or without such references.
+        look_up: (type, query string) to the keys that match.
+
+    Raises:
+        FhirError: 412 where none or more than one matches.
+    """
+    links = {}
+    for text in conditional_references(resource):
+        type_, _, query = text.partition("?")
+        found = look_up(type_, query)
+        if len(found) != 1:
+            word = "nothing" if not found else "more than one resource"
+            message = f"a conditional reference to {type_} matches {word}"
+            raise fhir_error("precondition", "multiple-matches", message)
+        links[text] = found[0].reference
+    replaced: dict[str, Any] = rewrite(resource, links)
+    return replaced

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from segue.fhir.bundles import Entry
 from segue.fhir.canonical import loads, splice_meta
 from segue.fhir.outcomes import FhirError, fhir_error
 from segue.fhir.references import parse_reference, rewrite, walk_references
+from segue.fhir.requests import Entry
 from segue.fhir.validation.validator import refusal_category
 from segue.model.changes import Head
 from segue.model.identity import ResourceKey, stable_id

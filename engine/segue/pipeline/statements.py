@@ -18,8 +18,8 @@ Everything is computed on a draft and computed again where somebody else was fir
 from collections.abc import Sequence
 from dataclasses import replace
 
-from segue.fhir.bundles import Entry
 from segue.fhir.outcomes import fhir_error
+from segue.fhir.requests import Entry
 from segue.model.identity import stable_id
 from segue.pipeline.charts import Charts, Directory
 from segue.pipeline.hub import Hub

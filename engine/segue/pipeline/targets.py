@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
-from segue.fhir.bundles import Entry
 from segue.fhir.outcomes import FhirError, fhir_error
+from segue.fhir.requests import Entry
 from segue.fhir.search.conditions import Query
 from segue.fhir.search.query import lock_number, parse
 from segue.model.changes import Head

@@ -8,10 +8,10 @@ from typing import Any, Literal
 from segue.care.consent import labels
 from segue.care.statements import references
 from segue.care.states import PersonState
-from segue.fhir.bundles import Entry, at_entry, check_distinct, in_order, resolve_conditional
 from segue.fhir.canonical import canonical_json, content_hash, loads
 from segue.fhir.outcomes import FhirError, fhir_error
-from segue.fhir.references import parse_reference
+from segue.fhir.references import parse_reference, resolve_conditional
+from segue.fhir.requests import Entry, at_entry, check_distinct, in_order
 from segue.model.changes import Cause, Write
 from segue.model.facts import Fact, Fragment
 from segue.model.identity import ResourceKey, stable_id

@@ -4,13 +4,20 @@ from typing import Any
 
 import pytest
 
-from segue.fhir import bundles, lifecycle
+from segue.fhir import bundles, lifecycle, requests
 from segue.fhir.conformance import capability_statement
 from segue.fhir.fhirpath import FhirPathError, evaluate
 from segue.fhir.narrative import narrative_fault
 from segue.fhir.outcomes import STATUS, FhirError, fhir_error, outcome
 from segue.fhir.profiles import definitions
-from segue.fhir.references import parse_reference, reference, rewrite, walk_references
+from segue.fhir.references import (
+    conditional_references,
+    parse_reference,
+    reference,
+    resolve_conditional,
+    rewrite,
+    walk_references,
+)
 from segue.fhir.validate import Gate
 from segue.model.identity import ResourceKey
 from segue.model.issues import Issue
@@ -96,7 +103,7 @@ def test_a_transaction_is_processed_in_the_order_of_the_specification() -> None:
     bundle = _transaction(
         ("GET", "Task?status=x"), ("PUT", "Task/1"), ("POST", "Task"), ("DELETE", "Task/2")
     )
-    ordered = bundles.in_order(bundles.entries(bundle))
+    ordered = requests.in_order(requests.entries(bundle))
     assert [e.method for e in ordered] == ["DELETE", "POST", "PUT", "GET"]
     assert [e.index for e in ordered] == [3, 2, 1, 0]
 
@@ -115,7 +122,7 @@ def test_a_transaction_is_processed_in_the_order_of_the_specification() -> None:
 def test_a_request_url_is_taken_apart(
     url: str, type_: str, id_: str | None, query: tuple[tuple[str, str], ...], rest: str
 ) -> None:
-    [entry] = bundles.entries(_transaction(("GET", url)))
+    [entry] = requests.entries(_transaction(("GET", url)))
     assert (entry.type, entry.id, entry.query, entry.rest) == (type_, id_, query, rest)
 
 
@@ -137,26 +144,26 @@ def test_a_request_url_is_taken_apart(
 )
 def test_what_is_no_request_is_refused(bundle: dict[str, Any]) -> None:
     with pytest.raises(FhirError) as caught:
-        bundles.entries(bundle)
+        requests.entries(bundle)
     assert caught.value.status == 400
 
 
 def test_a_transaction_touches_each_resource_once() -> None:
-    twice = bundles.entries(_transaction(("PUT", "Task/1"), ("DELETE", "Task/1")))
+    twice = requests.entries(_transaction(("PUT", "Task/1"), ("DELETE", "Task/1")))
     with pytest.raises(FhirError, match="entry 0"):
-        bundles.check_distinct(twice)
-    bundles.check_distinct(bundles.entries(_transaction(("PUT", "Task/1"), ("GET", "Task/1"))))
+        requests.check_distinct(twice)
+    requests.check_distinct(requests.entries(_transaction(("PUT", "Task/1"), ("GET", "Task/1"))))
 
 
 def test_conditional_references_are_resolved_or_refused() -> None:
     resource = {"subject": {"reference": "Patient?identifier=a|b"}, "x": [{"reference": "Task/1"}]}
-    assert bundles.conditional_references(resource) == ["Patient?identifier=a|b"]
+    assert conditional_references(resource) == ["Patient?identifier=a|b"]
     found = [ResourceKey("Patient", "9")]
-    done = bundles.resolve_conditional(resource, lambda _type, _query: found)
+    done = resolve_conditional(resource, lambda _type, _query: found)
     assert done["subject"] == {"reference": "Patient/9"}
     for keys in ([], found * 2):
         with pytest.raises(FhirError) as caught:
-            bundles.resolve_conditional(resource, lambda _type, _query, keys=keys: keys)
+            resolve_conditional(resource, lambda _type, _query, keys=keys: keys)
         assert caught.value.status == 412
 
 
@@ -200,7 +207,7 @@ def test_the_bundles_that_are_made_are_valid(gate: Gate) -> None:
 
 
 def test_an_error_in_an_entry_tells_its_place() -> None:
-    error = bundles.at_entry(fhir_error("gone", "deleted", "x", "Patient.id"), 3)
+    error = requests.at_entry(fhir_error("gone", "deleted", "x", "Patient.id"), 3)
     assert error.status == 410
     assert error.issues[0].where == "Bundle.entry[3] Patient.id"
 

@@ -9,8 +9,8 @@ from segue.care.fold import extend_visit, fold_visit
 from segue.care.parties import HUB_REFERENCE, organization_id
 from segue.care.states import PersonState, SourcePatient, Told
 from segue.care.view import CareSetting
-from segue.fhir.bundles import Entry
 from segue.fhir.outcomes import FhirError
+from segue.fhir.requests import Entry
 from segue.mapping.context import SiteRules
 from segue.model.changes import Head, SearchTerms
 from segue.model.facts import Fragment
