@@ -73,6 +73,9 @@ def matches(config: Config = None, json: Json = False) -> None:
     if json:
         print_json({"items": items, "next": None, "total": len(items)})
         return
+    if not items:
+        typer.echo("no question is open")
+        return
     print_table(COLUMNS, items)
 
 
