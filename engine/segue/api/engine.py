@@ -1,6 +1,6 @@
 """The engine's own surface: /health, /metrics, and /-/clock for a simulated time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -54,51 +54,14 @@ def router(engine: Engine) -> APIRouter:
 
     @routes.get("/health", summary="State of each part; 200 when ready, 503 when not")
     def health() -> JSONResponse:
-        living = {part.name: part for part in parts(engine.directory)}
-        states = {name: _state(living.get(name)) for name in engine.expected}
-        states["sources"] = "up" if engine.listening() else "starting"
-        problem = None
-        backlog: dict[str, Any] = {"inbox": {}, "outbox": {}}
-        try:
-            backlog = engine.backlog()
-            states["store"] = "up"
-        except Exception as error:  # noqa: BLE001 - whatever it is, health must say it
-            states["store"] = "down"
-            problem = type(error).__name__
-        ready = all(state == "up" for state in states.values())
-        body = {
-            "status": "ready" if ready else "not ready",
-            "version": engine.version,
-            "pid": engine.pid,
-            "parts": states,
-            "clock": {
-                "now": rfc3339(engine.clock.us()),
-                "simulated": engine.clock.simulated,
-            },
-            **backlog,
-        }
-        if refused := engine.refused():
-            body["mappings"] = {"state": "refused", "faults": list(refused)}
-        if problem:
-            body["problem"] = problem
-        return JSONResponse(body, 200 if ready else 503)
+        body = _health(engine)
+        return JSONResponse(body, 200 if body["status"] == "ready" else 503)
 
     @routes.get("/metrics", summary="Figures for Prometheus")
     def metrics() -> PlainTextResponse:
-        lines = [generate_latest(engine.registry).decode()]
-        seen: set[str] = set()
-        for part in parts(engine.directory):
-            for name, value in sorted(part.figures.items()):
-                bare, brace, labels = name.partition("{")
-                if bare not in seen:
-                    seen.add(bare)
-                    kind = "counter" if bare.endswith("_total") else "gauge"
-                    lines.append(f"# TYPE {bare} {kind}\n")
-                inner = labels.rstrip("}") if brace else ""
-                joined = f'{inner},part="{part.name}"' if inner else f'part="{part.name}"'
-                lines.append(f"{bare}{{{joined}}} {value}\n")
         return PlainTextResponse(
-            "".join(lines), media_type="text/plain; version=0.0.4; charset=utf-8"
+            generate_latest(engine.registry).decode() + _figures(parts(engine.directory)),
+            media_type="text/plain; version=0.0.4; charset=utf-8",
         )
 
     @routes.post("/-/clock", summary="Move a simulated clock; fires what is due")
@@ -118,6 +81,49 @@ def router(engine: Engine) -> APIRouter:
         return {"now": rfc3339(engine.clock.us())}
 
     return routes
+
+
+def _health(engine: Engine) -> dict[str, Any]:
+    """What /health says."""
+    living = {part.name: part for part in parts(engine.directory)}
+    states = {name: _state(living.get(name)) for name in engine.expected}
+    states["sources"] = "up" if engine.listening() else "starting"
+    problem = {}
+    backlog: dict[str, Any] = {"inbox": {}, "outbox": {}}
+    try:
+        backlog = engine.backlog()
+        states["store"] = "up"
+    except Exception as error:  # noqa: BLE001 - whatever it is, health must say it
+        states["store"] = "down"
+        problem = {"problem": type(error).__name__}
+    body = {
+        "status": "ready" if set(states.values()) == {"up"} else "not ready",
+        "version": engine.version,
+        "pid": engine.pid,
+        "parts": states,
+        "clock": {"now": rfc3339(engine.clock.us()), "simulated": engine.clock.simulated},
+        **backlog,
+    }
+    if refused := engine.refused():
+        body["mappings"] = {"state": "refused", "faults": list(refused)}
+    return body | problem
+
+
+def _figures(reported: Iterable[Part]) -> str:
+    """The figures that other processes report, in the text format of Prometheus."""
+    lines = []
+    seen: set[str] = set()
+    for part in reported:
+        for name, value in sorted(part.figures.items()):
+            bare, brace, labels = name.partition("{")
+            if bare not in seen:
+                seen.add(bare)
+                kind = "counter" if bare.endswith("_total") else "gauge"
+                lines.append(f"# TYPE {bare} {kind}\n")
+            inner = labels.rstrip("}") if brace else ""
+            joined = f'{inner},part="{part.name}"' if inner else f'part="{part.name}"'
+            lines.append(f"{bare}{{{joined}}} {value}\n")
+    return "".join(lines)
 
 
 def _state(part: Part | None) -> str:
