@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from math import inf
-from typing import assert_never
+from typing import Any, assert_never
 
 import structlog
 from tenacity import RetryCallState, Retrying, wait_random_exponential
@@ -406,32 +406,29 @@ class Sender:
         due = now + seconds
         not_before = self._wall_us() + int(seconds * 1e6)
         self._partitions.set_back(one, "delayed", outcome, not_before)
-        for stuck in self._lanes.done(one.queued.delivery.lane, back, due):
-            self._partitions.set_back(stuck, "blocked")
-        log.info(
-            "delivery.delayed",
-            delivery=one.queued.id,
-            destination=self._destination.name,
-            category=outcome.category,
-            status=outcome.status,
-            attempts=one.attempts,
-            seconds=round(seconds, 1),
-        )
+        self._park(back, due)
+        log.info("delivery.delayed", seconds=round(seconds, 1), **self._told(one, outcome))
 
     def _die(self, back: list[Held], outcome: RetryLater | Refused) -> None:
         one = back[0]
         self._failing_since.pop(one.queued.id, None)
         self._partitions.set_back(one, "dead", outcome)
-        for stuck in self._lanes.done(one.queued.delivery.lane, back, inf):
+        self._park(back, inf)
+        log.warning("delivery.refused", **self._told(one, outcome))
+
+    def _park(self, back: list[Held], due: float) -> None:
+        """Let a lane wait behind its first delivery."""
+        for stuck in self._lanes.done(back[0].queued.delivery.lane, back, due):
             self._partitions.set_back(stuck, "blocked")
-        log.warning(
-            "delivery.refused",
-            delivery=one.queued.id,
-            destination=self._destination.name,
-            category=outcome.category,
-            status=outcome.status,
-            attempts=one.attempts,
-        )
+
+    def _told(self, one: Held, outcome: RetryLater | Refused) -> dict[str, Any]:
+        return {
+            "delivery": one.queued.id,
+            "destination": self._destination.name,
+            "category": outcome.category,
+            "status": outcome.status,
+            "attempts": one.attempts,
+        }
 
     def _too_old(self, one: Held, now: float) -> bool:
         """By the time since the first failure seen here, or since it was queued."""
