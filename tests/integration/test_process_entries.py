@@ -16,7 +16,7 @@ from segue.pipeline.process import Outcome, process
 from segue.pipeline.replay import replay
 from segue.pipeline.routes import Route
 from segue.pipeline.workers import Worker
-from segue.store.reader import Reader
+from segue.store.people import People
 from segue.store.records import Commit, Committed, CursorMove, RevisionConflict
 from tests.stories.messages import adt
 from tests.stories.s11 import INSTANT, messages
@@ -314,19 +314,19 @@ def test_what_is_new_to_two_processes_at_once_lets_the_others_of_a_batch_be(
     clock = TestClock.at(INSTANT)
     with hub(tmp_path, clock, ROUTES) as bench, hub(tmp_path, clock, ROUTES) as other:
         bench.process(admit(3))
-        commit, visits = bench.hub.store.commit, Reader.visits_of
+        commit, visits = bench.hub.store.commit, People.visits_of
 
         def second(what: Commit) -> Committed:
             monkeypatch.setattr(bench.hub.store, "commit", commit)
             other.process(admit(1, pid=account))
             return commit(what)
 
-        def reading(self: Reader, pks: Collection[int]) -> Any:
+        def reading(self: People, pks: Collection[int]) -> Any:
             read.extend(pks)
             return visits(self, pks)
 
         monkeypatch.setattr(bench.hub.store, "commit", second)
-        monkeypatch.setattr(Reader, "visits_of", reading)
+        monkeypatch.setattr(People, "visits_of", reading)
         newly = adt("A08", "2026-07-06 08:00", "N3", mrn="500003", visit="W3", shared=False,
                     diagnoses=["E11.9^Type 2 diabetes mellitus"])  # fmt: skip
         bench.process(admit(2, pid=account), newly)
