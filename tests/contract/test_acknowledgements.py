@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 
 from segue.adapters.tls import TlsConfig
 from segue.hl7v2.ack import read_ack
@@ -334,6 +335,83 @@ def test_a_slow_sender_is_not_taken_for_a_silent_one() -> None:
             answer = await asyncio.wait_for(reader.readuntil(b"\x1c\r"), 5)
             assert read_ack(answer[1:-2]).code == "AA"
             assert await asyncio.wait_for(reader.read(), 5) == b""
+            writer.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("shows", "says"),
+    [
+        ("plain", "TLS: wrong version number"),
+        (None, "TLS: peer did not return a certificate"),
+        ("other", "TLS: the certificate of the other side: self"),
+    ],
+)
+def test_who_is_turned_away_over_tls_is_told_to_the_operator(certificates, shows, says) -> None:
+    cert, key = certificates("server")
+    config = TlsConfig(cert, key, certificates("client")[0])
+    client = None
+    if shows != "plain":
+        client = ssl.create_default_context(cafile=str(cert))
+        if shows:
+            client.load_cert_chain(*certificates(shows))
+
+    async def story() -> None:
+        async with mllp(GatedJournal(), tls=config) as source:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1",
+                    source.source.port,
+                    ssl=client,
+                    server_hostname="localhost" if client else None,
+                )
+                writer.write(frame(adt("1")))
+                await reader.read()
+                writer.close()
+
+    with structlog.testing.capture_logs() as logs:
+        asyncio.run(story())
+    reasons = [one["reason"] for one in logs if one["event"] == "connection.refused"]
+    assert len(reasons) == 1
+    assert reasons[0].startswith(says)
+
+
+def test_who_sends_no_more_still_gets_its_answers() -> None:
+    """As `nc` does at the end of its input: the connection is closed after the last answer."""
+
+    async def story() -> None:
+        journal = GatedJournal()
+        async with mllp(journal) as source:
+            reader, writer = await asyncio.open_connection("127.0.0.1", source.source.port)
+            writer.write(frame(adt("1")) + frame(adt("2")))
+            writer.write_eof()
+            answers = await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+        assert [read_ack(one).control_id for one in answers.split(b"\x1c\r")[:-1]] == ["1", "2"]
+
+    asyncio.run(story())
+
+
+def test_who_reads_no_answers_is_not_listened_to() -> None:
+    async def story() -> None:
+        journal = GatedJournal()
+        async with mllp(journal, idle_timeout=timedelta(seconds=1)) as source:
+            _, writer = await asyncio.open_connection("127.0.0.1", source.source.port)
+            writer.write(frame(adt("1")))
+            while not journal.stored:
+                await asyncio.sleep(0.01)
+            (connection,) = source.source._connections
+            connection.pause_writing()  # as the transport says when its buffer is full
+            writer.write(frame(adt("2")))
+            await asyncio.sleep(0.1)
+            assert journal.control_ids == ["1"]
+            connection.resume_writing()
+            while len(journal.stored) < 2:
+                await asyncio.sleep(0.01)
+            connection.pause_writing()
+            while source.source._connections:  # silent for too long, it is given up
+                await asyncio.sleep(0.05)
             writer.close()
 
     asyncio.run(story())

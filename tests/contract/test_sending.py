@@ -14,6 +14,7 @@ from datetime import timedelta
 import pytest
 
 from segue.adapters.destinations.mllp import Mllp, MllpConfig
+from segue.adapters.destinations.mllp_line import NOT_TRIED, Line
 from segue.hl7v2.ack import read_ack
 from segue.hl7v2.mllp import frame
 from segue.model.deliveries import (
@@ -176,7 +177,7 @@ ROWS = [
     codes("AE", "207", "again refused: AE 207"),
     codes("AR", "207", "again refused: AR 207"),
     codes("AE", "LOCAL1", "again refused: AE"),
-    *(codes("AE", str(n), f"dead AE {n}") for n in (*range(100, 105), 198, 199, *range(200, 206))),
+    *(codes("AE", str(n), f"dead AE {n}") for n in (*range(100, 106), 198, 199, *range(200, 206))),
     codes("AR", "", "dead AR"),
     codes("AR", "205", "dead AR 205"),
     codes("AR", "LOCAL1", "dead AR"),
@@ -537,3 +538,50 @@ def test_whom_we_send_to_over_tls(certificates, serves, mutual, trusts, shows, s
         assert bool(peer.messages) is sent
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("serves", "host", "says"),
+    [
+        ("other", "localhost", "TLS: the certificate of the other side: self"),
+        ("server", "127.0.0.1", "IP address mismatch, certificate is not valid for"),
+    ],
+)
+def test_the_reason_says_what_is_wrong_with_a_certificate(certificates, serves, host, says) -> None:
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(*certificates(serves))
+    client = ssl.create_default_context(cafile=str(certificates("server")[0]))
+
+    async def story() -> None:
+        peer = Peer([[AA]], tls=server)
+        async with sending(peer, host=host, tls=client) as destination:
+            (outcome,) = await destination.send(parcel(message()))
+        assert isinstance(outcome, RetryLater)
+        assert outcome.category == "unreachable"
+        assert says in outcome.reason
+
+    asyncio.run(story())
+
+
+def test_the_reason_says_that_the_peer_wants_another_certificate_of_ours() -> None:
+    """TLS 1.3: the peer says so after the handshake, as it closes."""
+    line = Line(MllpConfig("lab", "127.0.0.1", 1), SystemClock(), None)
+
+    class Refusing:
+        lost = False
+
+    async def story() -> Outcome:
+        connection = Refusing()
+        line._connection = connection  # type: ignore[assignment]
+        connection.write = lambda body: None  # type: ignore[attr-defined]
+        outcomes: list[Outcome] = [NOT_TRIED]
+        line._used_at = asyncio.get_running_loop().time()
+        running = asyncio.create_task(line.run(parcel(message()), [0], outcomes))
+        await asyncio.sleep(0)
+        error = ssl.SSLError(1, "alert")
+        error.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
+        line.lost(connection, error)  # type: ignore[arg-type]
+        await running
+        return outcomes[0]
+
+    assert told(asyncio.run(story())) == f"{CLOSED}: TLS: tlsv13 alert certificate required"

@@ -20,6 +20,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Final, cast
 
+from segue.adapters.tls import described
 from segue.hl7v2.ack import Acknowledgement, ack, conditions, read_ack, wants
 from segue.hl7v2.asking import Asking, asking
 from segue.hl7v2.mllp import FrameError, Unframer, frame
@@ -32,7 +33,22 @@ RETRIED = frozenset({"206", "207"})
 """ERR-3: the record is locked; an internal error."""
 
 FINAL = frozenset(
-    {"100", "101", "102", "103", "104", "198", "199", "200", "201", "202", "203", "204", "205"}
+    {
+        "100",
+        "101",
+        "102",
+        "103",
+        "104",
+        "105",
+        "198",
+        "199",
+        "200",
+        "201",
+        "202",
+        "203",
+        "204",
+        "205",
+    }
 )
 """ERR-3: the message will not get better by waiting."""
 
@@ -125,13 +141,13 @@ class Line:
                 config.timeout.total_seconds(),
             )
         except (OSError, TimeoutError) as error:
-            return RetryLater("unreachable", type(error).__name__)
+            return RetryLater("unreachable", described(error))
         if connection.lost:
             return RetryLater("unreachable", "the connection was closed at once")
         self._connection = connection
         return None
 
-    def lost(self, connection: "_Connection") -> None:
+    def lost(self, connection: "_Connection", error: Exception | None) -> None:
         """The peer closed the connection, or it broke."""
         if connection is not self._connection:
             return
@@ -139,7 +155,10 @@ class Line:
         work = self._work
         if work is None or (work.committed and self._returns is not None):
             return
-        closed = RetryLater("unreachable", "the connection was closed before the answer")
+        text = "the connection was closed before the answer"
+        if isinstance(error, ssl.SSLError):  # as a peer does that wants a client certificate
+            text += f": {described(error)}"
+        closed = RetryLater("unreachable", text)
         # A peer that closes after an answer, as some do after each, is not out of reach.
         work.abandon(NOT_TRIED if work.answered else closed)
 
@@ -248,9 +267,8 @@ class _Connection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        del exc  # closed or broken: it changes nothing
         self.lost = True
-        self._line.lost(self)
+        self._line.lost(self, exc)
 
     def data_received(self, data: bytes) -> None:
         self._line.received(self, self._unframer.feed(data))

@@ -87,7 +87,7 @@ class MllpListener:
             OSError: the address is taken, or the certificates cannot be read.
         """
         self._loop = asyncio.get_running_loop()
-        tls = listener_context(self.config.tls) if self.config.tls else None
+        tls = listener_context(self.config.tls, self._refused) if self.config.tls else None
         self._server = await self._loop.create_server(
             lambda: _Connection(self), self.config.host, self.config.port, ssl=tls, backlog=512
         )
@@ -120,6 +120,9 @@ class MllpListener:
         """Whether it closes its connections itself: their senders are not the ones to blame."""
         return self._server is None
 
+    def _refused(self, reason: str) -> None:
+        log.warning("connection.refused", feed=self.feed, reason=reason)
+
     def answered(self, answers: Sequence[tuple[Any, bytes | None]]) -> None:
         """Take acknowledgements from the writer's thread."""
         assert self._loop is not None
@@ -150,6 +153,7 @@ class MllpListener:
             connection.close()
         for connection in touched:
             connection.maybe_resume()
+            connection.close_if_over()
         if self._crowded and self._intake.waiting < self.config.unanswered_in_total // 2:
             self._crowded = False
             for connection in self._connections:
@@ -219,7 +223,7 @@ class MllpListener:
                     silent > limit or (connection.inside and silent > stall)
                 ):
                     log.info("connection.idle", feed=self.feed, inside=connection.inside)
-                    connection.close()
+                    connection.close(at_once=connection.clogged)
 
 
 class _Connection(asyncio.Protocol):
@@ -232,6 +236,8 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._paused = False
+        self._ended = False
+        self.clogged = False
         self.unanswered = 0
         self.heard_at = self._loop.time()
 
@@ -259,6 +265,25 @@ class _Connection(asyncio.Protocol):
         ):
             self.pause()
 
+    def eof_received(self) -> bool:
+        """The peer sends no more; it may still read what it is answered (not over TLS)."""
+        self._ended = True
+        assert self._transport is not None
+        return bool(self.unanswered) and self._transport.get_extra_info("sslcontext") is None
+
+    def close_if_over(self) -> None:
+        if self._ended and not self.unanswered:
+            self.close()
+
+    def pause_writing(self) -> None:
+        """The peer reads no answers: it is not listened to, either."""
+        self.clogged = True
+        self.pause()
+
+    def resume_writing(self) -> None:
+        self.clogged = False
+        self.maybe_resume()
+
     @property
     def inside(self) -> bool:
         """Whether a frame has begun and not ended."""
@@ -276,6 +301,7 @@ class _Connection(asyncio.Protocol):
     def maybe_resume(self) -> None:
         if (
             self._paused
+            and not self.clogged
             and self._listener._server is not None  # noqa: SLF001
             and not self._listener._crowded  # noqa: SLF001
             and self.unanswered <= self._config.unanswered_per_connection // 2
@@ -285,9 +311,9 @@ class _Connection(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
 
-    def close(self) -> None:
+    def close(self, *, at_once: bool = False) -> None:
         if self._transport is not None:
-            self._transport.close()
+            (self._transport.abort if at_once else self._transport.close)()
 
 
 class _BatchTicket:
