@@ -213,6 +213,7 @@ MIXED = b"".join(
         frame(adt("10", charset="8859/1")),
     )
 )
+TAKEN = ["1", "2", "3", "4", "5", "6", "7", "9", "10", "last"]
 ANSWERS = ["AA 1", "AR ", "CA 2", "AA 4", "AA 5", "AA 6", "AA 7", "AR 8", "AA 9", "AA 10"]
 
 
@@ -223,7 +224,9 @@ def test_one_answer_for_each_message_in_order_however_the_bytes_come(step: int) 
         async with mllp(journal, max_frame_bytes=3000) as source:
             found = await dialogue(source.source.port, MIXED, len(ANSWERS), step=step)
         assert found == [*ANSWERS, "AA last"]
-        assert journal.control_ids == ["1", "2", "3", "4", "5", "6", "7", "9", "10", "last"]
+        assert [name for name, why in journal.held if why is None] == TAKEN
+        # What was cut off has no control id to speak of, what is too long has its own.
+        assert [why for _, why in journal.held if why] == ["truncated", "oversize"]
 
     asyncio.run(story())
 
