@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from segue.cli import app
 from segue.pipeline.charts import Charts, Directory
-from segue.pipeline.rebuild import differences, waiting_in
+from segue.pipeline.differences import differences
+from segue.pipeline.rebuild import waiting_in
 from segue.store.packing import pack, unpack
 from segue.store.store import open_store
 from tests.integration.test_api_statements import discharged, priming
