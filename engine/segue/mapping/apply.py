@@ -15,13 +15,14 @@ from segue.hl7v2.times import offset_of
 from segue.mapping.context import PART2, Context, Mapped
 from segue.mapping.directory import practitioner
 from segue.mapping.identity import patient_identity, visit_identity
-from segue.mapping.load import MappingSet
+from segue.mapping.load import MappingSet, standard_widths
 from segue.mapping.said import left_out, unread
 from segue.mapping.tables import Tools
 from segue.mapping.texts import join_texts, one_comment
 from segue.mapping.times import EventTimes
 from segue.mapping.values import Memo, NoMemo, Run
 from segue.mapping.walk import places, walk
+from segue.mapping.widths import Width
 from segue.model.events import EVENTS, MOVEMENT_CANCEL, MOVEMENT_UPDATE, STARTING, Event
 from segue.model.facts import Fact, Fragment
 from segue.model.issues import Issue
@@ -132,6 +133,8 @@ def apply(
                 left += left_out(fields, EVERY_FIELD, run)
             for n, raw in left:
                 unmapped[f"{name}-{n}"] = raw
+            if run.component in segment.line:
+                _exceeding(name, fields, unmapped, run)
     if event.effect in NO_PATIENT:
         segments = [segment for segment in message.segments if segment.name not in HEADERS]
         places(plan, run, segments, unmapped, trace=mapped.trace)
@@ -165,6 +168,28 @@ def apply(
     mapped.issues, mapped.wanted = run.issues, run.wanted
     mapped.verbatim = unmapped
     return mapped
+
+
+def _exceeding(name: str, fields: list[str], unmapped: dict[str, str], run: Run) -> None:
+    """Keep what the fields of a header hold beyond their datatypes."""
+    component = run.component
+    for n, (raw, width) in enumerate(zip(fields, _rooms(name), strict=False)):
+        if component in raw and width and raw.count(component) >= width.components:
+            run.exceed(raw, n, width)
+    if run.surplus:
+        for at, text in run.surplus:
+            if f"{name}-{at.partition('.')[0]}" not in unmapped:
+                unmapped[f"{name}-{at}"] = text
+        run.surplus.clear()
+
+
+@lru_cache(maxsize=len(HEADERS))
+def _rooms(name: str) -> list[Width | None]:
+    """What the fields of a header have room for; of the delimiters nothing is said."""
+    widths = standard_widths().segment(name)
+    if name == "MSH":
+        widths[:3] = [None] * 3
+    return widths
 
 
 def _fact_id(recorded: int, told: str) -> str:

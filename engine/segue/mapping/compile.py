@@ -5,7 +5,7 @@ through is written when it is first needed (`segue.mapping.generate`).
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from segue.mapping.functions import CHOICES, ONE_OF_ALL, STANDING, also_reads
 from segue.mapping.generate import Listener, listener
 from segue.mapping.language import SINGLETONS, MessageMap, Placement, Rule, SegmentMap
 from segue.mapping.tables import Tools
+from segue.mapping.widths import FUNCTION, Width
 
 ANCHORS = frozenset({"PID", "PV1", "PR1", "IN1"})
 """Segments that `after:` may name."""
@@ -59,6 +60,7 @@ class Program:
         reads_elsewhere: the same of other segments.
         joins_scope: scope of the map that it joins.
         adds: elements whose items add up, if a resource is told of more than once.
+        limits: what the fields have room for; what is beyond is kept.
     """
 
     map: SegmentMap
@@ -78,6 +80,7 @@ class Program:
     joins_scope: str
     adds: frozenset[str]
     readers: Mapping[int, Reader]
+    limits: Mapping[int, Width]
     hear: Listener = field(init=False)
     hear_traced: Listener = field(init=False)
     width: int = field(init=False)
@@ -98,7 +101,9 @@ class Program:
         self.hear, self.hear_traced = first, first_traced
 
     def _listener(self, *, traced: bool) -> Listener:
-        return listener(self.map, self, self.key, self.fields, self.loose, traced=traced)
+        return listener(
+            self.map, self, self.key, self.fields, self.loose, limits=self.limits, traced=traced
+        )
 
 
 def _own(work: Work) -> list[int]:
@@ -270,8 +275,23 @@ def compile_map(segment_map: SegmentMap, tools: Tools) -> tuple[Program, list[tu
             )
             for number, found in readers.items()
         },
+        limits=_limits(own, chain(*fields.values(), loose), tools),
     )
     return program, faults
+
+
+def _limits(segment: str, works: Iterable[Work], tools: Tools) -> dict[int, Width]:
+    """What the fields have room for that rules look at, where that can be said."""
+    read_as: dict[int, list[str]] = {}
+    for work in works:
+        for path in work.rule.sources:
+            place, number, component, _ = split_field(path)
+            if place == segment:
+                named = read_as.setdefault(number, [])
+                if work.rule.verb != "through" and not component:
+                    named.append(work.rule.target if work.rule.verb == "as" else FUNCTION)
+    found = {number: tools.widths.of(segment, number, named) for number, named in read_as.items()}
+    return {number: width for number, width in found.items() if width is not None}
 
 
 def _list(work: Work) -> str:

@@ -54,7 +54,9 @@ def standard() -> dict[str, Standard]:
     """The facts that coverage is measured against, generated from the guide's sheets."""
     facts = json.loads((shipped() / "standard.json").read_text(encoding="utf-8"))
     return {
-        name: Standard(entry["fields"], frozenset(entry["guide"])) for name, entry in facts.items()
+        name: Standard(entry["fields"], frozenset(entry["guide"]))
+        for name, entry in facts.items()
+        if "fields" in entry
     }
 
 
@@ -105,6 +107,8 @@ def coverage(
                     counts[n] += 1
         for name in mapped.verbatim:
             place, _, number = name.rpartition("-")
+            if not number.isdigit():
+                continue  # beyond a datatype: the field itself is mapped
             row(place.partition("[")[0]).kept[int(number)] += 1
     return [rows[name] for name in sorted(rows)]
 

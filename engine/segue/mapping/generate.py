@@ -20,6 +20,7 @@ from segue.mapping.fields import KeyReader, add, split_field
 from segue.mapping.language import SINGLETONS, Place, SegmentMap
 from segue.mapping.tables import NOTHING
 from segue.mapping.values import Run
+from segue.mapping.widths import Width
 from segue.model.identity import stable_id
 
 Listener = Callable[[Any, Run, list[str], list[str], list[Any]], None]
@@ -35,6 +36,8 @@ _ALIASES = (
     ("fired", "run.fired"),
     ("memos", "run.memos"),
     ("rep", "run.repetition"),
+    ("comp", "run.component"),
+    ("sub", "run.subcomponent"),
 )
 
 
@@ -92,10 +95,20 @@ class Writer:
         name: of the map. place: where it is written; rules of other layers are elsewhere.
         traced: whether each rule says into a dict of its own, which is written down.
         names: what the code calls, by name; it grows.
+        limits: what fields have room for; what is beyond it goes to `run.surplus`.
     """
 
-    def __init__(self, name: str, place: Place, *, traced: bool, names: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        name: str,
+        place: Place,
+        *,
+        traced: bool,
+        names: dict[str, Any],
+        limits: Mapping[int, Width] | None = None,
+    ) -> None:
         self.name, self.place, self.traced, self.names = name, place, traced, names
+        self.limits = limits or {}
         self.out = "fresh" if traced else "out"
         names.update(NULL=NULL, NOTHING=NOTHING, stable_id=stable_id, each_of=each_of)
         names.update(part_of=part_of, report=report, learn=learn, say_beside=say_beside)
@@ -136,12 +149,13 @@ class Writer:
             works = fields[number]
             at, memo = self._at(works[0]), works[0].rule.ordinal
             block += [(f"raw = f[{number}]", at), ("if raw:", at)]
+            content = self._beyond(number, at) + self._field(works)
             if self.traced or not works[0].again:
-                block += indented(self._field(works))
+                block += indented(content)
                 continue
             # What is said of doctors, places and codes comes again.
             name = f"{self.name}_{number}"
-            self.names[f"M{memo}"] = self.function(name, "raw, run, out", self._field(works))
+            self.names[f"M{memo}"] = self.function(name, "raw, run, out", content)
             block += indented(
                 (text, at)
                 for text in (
@@ -156,6 +170,10 @@ class Writer:
                     "    say_beside(told[2], run)",
                 )
             )
+        for number in sorted(self.limits.keys() - fields.keys()):
+            at = self.place.line
+            block += [(f"raw = f[{number}]", at), ("if raw:", at)]
+            block += indented(self._beyond(number, at))
         for work in loose:
             at = self._at(work)
             sources = [split_field(path)[:2] for path in work.rule.sources]
@@ -168,6 +186,19 @@ class Writer:
             block += [(f"    raw = {read}(fields, run)", at), ("    if raw:", at)]
             block += indented(indented(self._field([work])))
         return block
+
+    def _beyond(self, number: int, at: int) -> Block:
+        """A look at whether a field holds more than its datatype has."""
+        width = self.limits.get(number)
+        if width is None:
+            return []
+        name = f"W_{number}"
+        self.names[name] = width
+        more = f" and raw.count(comp) >= {width.components}" if width.components > 1 else ""
+        return [
+            (f"if comp in raw{more} or sub in raw:", at),
+            (f"    run.exceed(raw, {number}, {name})", at),
+        ]
 
     def function(self, name: str, arguments: str, block: Block, file: str = "") -> Any:
         """Compile a function; its lines are those of the mapping file."""
@@ -295,6 +326,7 @@ def listener(
     fields: Mapping[int, Sequence[Work]],
     loose: Sequence[Work],
     *,
+    limits: Mapping[int, Width] | None = None,
     traced: bool = False,
 ) -> Listener:
     """Write and compile what a map makes of a segment.
@@ -304,11 +336,12 @@ def listener(
         program: of the map; the code only hands it on.
         key: reads what identifies the resource.
         fields, loose: see `Writer.fill`.
+        limits: see `Writer`.
         traced: for a trace.
     """
     name, kind, joins = segment_map.name, segment_map.type, segment_map.joins
     names: dict[str, Any] = {"PROGRAM": program, "KEY": key, "add": add}
-    writer = Writer(name, segment_map.place, traced=traced, names=names)
+    writer = Writer(name, segment_map.place, traced=traced, names=names, limits=limits)
     singleton = kind in SINGLETONS
     lines: list[str] = []
     directory = segment_map.scope == "directory"

@@ -1,8 +1,10 @@
 """A mapping set: core, then vendor, then site, loaded and compiled; faults have lines."""
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from segue.mapping.source import Document, Fault, MappingError, read_file
 from segue.mapping.tables import Tools
 from segue.mapping.values import Memo
 from segue.mapping.walk import Memory, memory
+from segue.mapping.widths import Widths
 from segue.model.hints import did_you_mean
 
 MOST_SITES = 64
@@ -87,6 +90,13 @@ class MappingSet:
         return own or self.plans[kind]
 
 
+@lru_cache(maxsize=1)
+def standard_widths() -> Widths:
+    """What fields have room for, by the standard."""
+    facts = json.loads((shipped() / "standard.json").read_text(encoding="utf-8"))
+    return Widths(facts)
+
+
 def shipped() -> Path:
     """The folder `mappings`, of the installed wheel or of the checkout.
 
@@ -119,7 +129,7 @@ def load(core: Path, sites: Sequence[Path] = (), site: str | None = None) -> Map
         read_layer(reading, layer)
     reading.faults += [fault for document in reading.settings for fault in document.faults]
     rules: list[Rule] = []
-    tools = Tools(reading.tables)
+    tools = Tools(reading.tables, standard_widths())
     programs: dict[str, Program] = {}
     faulty: set[str] = set()
     for name in sorted(reading.maps):

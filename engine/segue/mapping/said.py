@@ -50,7 +50,7 @@ class Said(NamedTuple):
     details: dict[str, Any]
     labels: list[str]
     issues: list[Issue]
-    unread: list[tuple[int, str]]
+    unread: list[tuple[int | str, str]]
 
     def again(self, run: Run) -> None:
         """Say once more what is said beside resources."""
@@ -94,8 +94,11 @@ class Hearing:
 
     def hear(
         self, segment: Segment, option: Option | None
-    ) -> tuple[list[Part], list[tuple[int, str]]]:
-        """What a segment says of resources, and its fields that no rule reads."""
+    ) -> tuple[list[Part], list[tuple[int | str, str]]]:
+        """What a segment says of resources, and its fields that no rule reads.
+
+        What a field has beyond its datatype is among them, as `3.13`.
+        """
         run, about_visit = self.run, self.about_visit
         run.fields = fields = segment.fields
         run.made = {}
@@ -123,11 +126,15 @@ class Hearing:
             left = self._unused(option, begun, filled, left)
         if run.repetition in segment.line:
             left += left_out(fields, option.first_only, run)
+        if run.surplus:
+            whole = {n for n, _ in left}
+            left += [one for one in dict(run.surplus).items() if _number(one[0]) not in whole]
+            run.surplus.clear()
         return parts, left
 
     def _unused(
-        self, option: Option, begun: int, fields: list[str], left: list[tuple[int, str]]
-    ) -> list[tuple[int, str]]:
+        self, option: Option, begun: int, fields: list[str], left: list[tuple[int | str, str]]
+    ) -> list[tuple[int | str, str]]:
         """What is left with the fields that rules read here, and made nothing of."""
         run = self.run
         readers = option.readers if self.about_visit else option.readers_without_visit
@@ -257,12 +264,16 @@ class Hearing:
                 ]
 
 
-def unread(fields: list[str], numbers: Iterable[int]) -> list[tuple[int, str]]:
+def _number(place: str) -> int:
+    return int(place.partition(".")[0].partition("(")[0])
+
+
+def unread(fields: list[str], numbers: Iterable[int]) -> list[tuple[int | str, str]]:
     """Number and raw text of those of the fields that have content."""
     return [(n, raw) for n in numbers if (raw := fields[n]) and raw.strip(_BLANK)]
 
 
-def left_out(fields: list[str], numbers: frozenset[int], run: Run) -> list[tuple[int, str]]:
+def left_out(fields: list[str], numbers: frozenset[int], run: Run) -> list[tuple[int | str, str]]:
     """Those of the fields that hold more repetitions than the one that is used."""
     mark, blank = run.repetition, run.blank
     return [

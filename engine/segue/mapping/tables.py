@@ -6,6 +6,7 @@ from typing import Any
 
 from segue.mapping.language import Gives, Table, Unknown
 from segue.mapping.values import Run, slug
+from segue.mapping.widths import Widths
 
 Convert = Callable[[str, Run], Any]
 """A raw field or component to a FHIR value; None: no content."""
@@ -27,9 +28,14 @@ V2_TABLE = "HL7"
 
 @dataclass(slots=True)
 class Tools:
-    """What datatypes and functions are built from: the tables of the mapping set."""
+    """What datatypes and functions are built from: the tables of the mapping set.
+
+    Attributes:
+        widths: what the fields of the standard have room for.
+    """
 
     tables: Mapping[str, Table] = field(default_factory=dict)
+    widths: Widths = field(default_factory=lambda: Widths({}))
 
     def codes(self, name: str) -> dict[str, str]:
         """A table as code to FHIR code; codes without one are left out."""

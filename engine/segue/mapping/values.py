@@ -8,6 +8,7 @@ from segue.hl7v2.message import NULL, Segment
 from segue.hl7v2.normalise import WARNINGS
 from segue.hl7v2.times import moment
 from segue.mapping.context import SiteRules, Wanted
+from segue.mapping.widths import Width, beyond, fits
 from segue.model.facts import Fragment
 from segue.model.instants import Moment
 from segue.model.issues import Issue, Severity
@@ -44,6 +45,7 @@ class Run:
         segments: the first segment of each name in the patient group.
         doubted: numbers of fields that some rule made nothing of; left: of those that
             a function looked at beside its own, and made nothing of.
+        surplus: place (`3.13`) and text of what fields hold beyond their datatypes.
         identity, visit: keys of patient and visit, "" before they are known.
         made: id of what each map made of the running segment; standing: of what each
             made last before, to `Type/id`.
@@ -81,6 +83,7 @@ class Run:
         "site",
         "standing",
         "subcomponent",
+        "surplus",
         "systems",
         "timed",
         "touched",
@@ -129,6 +132,7 @@ class Run:
         self.labels: list[str] = []
         self.doubted: list[int] = []
         self.left: list[int] = []
+        self.surplus: list[tuple[str, str]] = []
         self.made: dict[str, str] = {}
         self.standing: dict[str, str] = {}
         self.memos: Sequence[Memo] = ()
@@ -151,6 +155,14 @@ class Run:
                 return
         level: Severity = "error" if severity == "error" else "warning"
         self.issues.append(Issue(level, code, where, text, rule))
+
+    def exceed(self, raw: str, number: int, width: Width) -> None:
+        """Keep what a field has beyond its datatype."""
+        delimiters = self.component + self.repetition + self.subcomponent
+        if not fits(raw, width, delimiters):
+            found = [(f"{number}{at}", text) for at, text in beyond(raw, width, delimiters)]
+            self.surplus += found
+            self.odd = self.odd or bool(found)
 
     def parts(self, raw: str) -> list[str]:
         """The components of a field or repetition, raw."""

@@ -102,6 +102,37 @@ def test_what_is_looked_at_and_not_used_is_kept(sent: str, kept: set[str]) -> No
     assert set(mapped(message("A01", PID, PV1, sent)).unmapped) == kept
 
 
+@pytest.mark.parametrize(
+    ("line", "kept"),
+    [
+        ("PID|1||100^^^HOSPA^MR||DOE^JANE||19550214|F" + "^" * 22 + "x", {"PID-8.23": "x"}),
+        ("PID|1||1^^^HOSPA^MR~2^^^X^PI^^^^^^^^y", {"PID-3(2).13": "y"}),
+        ("PID|1||1^^^HOSPA&1.2&ISO&z^MR||DOE^JANE||19550214^D", {"PID-3.4.4": "z"}),
+        ("PV1|1|I|4W^^^^^^^^^^^a&b||||7^ROE&F&G&H&I&K", {"PV1-3.12": "a&b", "PV1-7.2.6": "K"}),
+        ("GT1|1||DOE^JO^^^^^^^^^^^^^^w", {"GT1-3.16": "w"}),
+        ("OBX|1|ST|8302-2^H^LN||a^b&c^d||||||F", {}),
+        ("NTE|1||R&D ^ more", {"NTE-3": "R&D ^ more"}),
+        ("PID|1||1^^^HOSPA^MR^^^^^^^^^^^~2||DOE^JANE" + "^" * 20, {}),
+    ],
+)  # fmt: skip
+def test_what_a_field_holds_beyond_its_datatype_is_named_and_kept(
+    line: str, kept: dict[str, str]
+) -> None:
+    lines = [PID, PV1 + "|" * 40, line]
+    for place, name in enumerate(("PID", "PV1")):
+        if line.startswith(name):
+            lines[place : place + 1] = [line + "|" * 16 + "V1"] if name == "PV1" else [line]
+            lines.pop()
+    for _ in range(2):  # also where it comes again
+        found = mapped(message("A01", *lines)).verbatim
+        assert {at: text for at, text in found.items() if at in kept or "." in at} == kept
+
+
+def test_what_a_header_holds_beyond_its_datatypes_is_kept() -> None:
+    sent = message("A01", PID, PV1).replace("|ADT^A01", "|ADT^A01^ADT_A01^extra", 1)
+    assert mapped(sent).verbatim["MSH-9.4"] == "extra"
+
+
 def test_the_place_of_a_message_about_no_visit_is_kept() -> None:
     assert mapped(message("A31", PID, PV1)).unmapped == ["PV1-3", "PV1-19"]
 
