@@ -177,6 +177,30 @@ ENTANGLED = {
 }
 
 
+LISTED = (
+    visited("A01", "2026-07-04 09:00", "1", 1, "W1"),
+    visited("A01", "2026-07-05 09:00", "2", 2, "W2"),
+    visited("A31", "2026-07-05 10:00", "3", 3, "W3"),
+    _head("A40", "2026-07-06 09:00", "4", 0)
+    + "MRG|500001^^^HOSPA^MR~500000^^^HOSPA^MR~77^^^HIE^PI~500002^^^HOSPA^MR~9^^^USA^SS\r",
+    _head("A31", "2026-07-06 10:00", "5", 3).replace("500003^", "77^^^HIE^PI~500003^"),
+)
+"""The list of MRG-1 names two patients of the hospital and another one's enterprise number."""
+ENTANGLED["all numbers of a prior patient's list"] = LISTED
+
+
+def test_all_identifiers_of_a_prior_person_go(tmp_path: Path) -> None:
+    with hub(tmp_path, TestClock.at(CLOCK)) as bench:
+        bench.process(*LISTED)
+        assert bench.exceptions() == {}
+        patients = bench.resources("Patient")
+        (kept,) = [one for one in patients if one["active"]]
+        assert {i["value"] for i in kept["identifier"]} >= {f"50000{n}" for n in range(4)}
+        assert sorted(link["type"] for link in kept["link"]) == ["replaces"] * (len(patients) - 1)
+        subjects = {one["subject"]["reference"] for one in bench.resources("Encounter")}
+        assert subjects == {f"Patient/{kept['id']}"}
+
+
 @pytest.mark.parametrize("case", ENTANGLED.values(), ids=ENTANGLED)
 def test_patients_who_get_entangled_end_the_same_in_every_order(
     tmp_path: Path, case: tuple[str, ...]

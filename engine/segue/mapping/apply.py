@@ -4,6 +4,7 @@ Each patient group (PID) of a message becomes one fact.
 """
 
 import hashlib
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from segue.hl7v2.separators import STANDARD
 from segue.hl7v2.times import offset_of
 from segue.mapping.context import PART2, Context, Mapped
 from segue.mapping.directory import practitioner
-from segue.mapping.identity import patient_identity, visit_identity
+from segue.mapping.identity import patient_identity, prior_identities, visit_identity
 from segue.mapping.load import MappingSet, standard_widths
 from segue.mapping.said import left_out, unread
 from segue.mapping.tables import Tools
@@ -149,13 +150,14 @@ def apply(
         if fact is None:
             continue
         walk(plan, run, fact, segments, unmapped, known=known, trace=mapped.trace)
-        _prior(mapping, event, run.segments.get("MRG"), run, fact)
+        others = _prior(mapping, event, run.segments.get("MRG"), run, fact)
         fact.id = _fact_id(fact.recorded.us, f"{sender}\x1f{control_id}\x1f{digest}\x1f{ordinal}")
         fact.control_id, fact.digest, fact.received = control_id, digest, context.received
         fact.history, fact.mapping = context.history, mapping.digest
         fact.details, fact.rules = run.details, run.fired
         _label(fact, run, context)
         mapped.facts.append(fact)
+        mapped.facts += [_gone_too(fact, other) for other in others]
     if event.effect in PAIRS and len(mapped.facts) < 2 and mapped.recorded is None:
         text = "this event is about two patients, and fewer can be read here"
         run.report("warning", "one-patient-only", "PID", text)
@@ -356,14 +358,25 @@ def _speaks_of_visit(event: Event, visit: Segment | None, run: Run) -> bool:
     return run.part(run.parts(visit.raw(2)), 1) != NO_VISIT
 
 
-def _prior(mapping: MappingSet, event: Event, merge: Segment | None, run: Run, fact: Fact) -> None:
-    """What MRG says: the identity, visit and account that go."""
+def _prior(
+    mapping: MappingSet, event: Event, merge: Segment | None, run: Run, fact: Fact
+) -> list[str]:
+    """What MRG says: the identity, visit and account that go.
+
+    Returns:
+        The other identities of the person that goes.
+    """
     if merge is None:
         if event.effect in MERGES:
             text = "there is no MRG segment that names what goes; nothing is done"
             run.report("error", "no-prior-identifier", f"MRG-{MERGES[event.effect]}", text)
-        return
-    prior, _ = patient_identity(mapping.identity, merge, ("MRG-1", "MRG-4"), run)
+        return []
+    named = prior_identities(mapping.identity, merge, ("MRG-1", "MRG-4"), run)
+    # What PID-3 lists, too, is the survivor's; but what the rules choose is meant.
+    goes = [one for one in named if one not in fact.links]
+    if named and named[0] != fact.identity and named[0] not in goes:
+        goes.insert(0, named[0])
+    prior = next(iter(goes or named), None)
     if event.effect in REPLACES:
         if prior is None:
             text = "no prior patient identifier; nothing can be merged"
@@ -397,6 +410,23 @@ def _prior(mapping: MappingSet, event: Event, merge: Segment | None, run: Run, f
     elif gone and gone not in details and event.code != ALTERNATE_VISIT:
         text = f"MRG does not say what goes; nothing is done ({event.title.lower()})"
         run.report("error", "no-prior-identifier", f"MRG-{MERGES[event.effect]}", text)
+    return goes[1:] if event.effect in REPLACES or event.code == MOVE_IDENTIFIER else []
+
+
+def _gone_too(fact: Fact, prior: str) -> Fact:
+    """The same merge of another identity of the person that goes, and nothing else."""
+    moved = fact.details.get("prior_identity") is not None
+    return replace(
+        fact,
+        id=_fact_id(fact.recorded.us, f"{fact.id}\x1f{prior}"),
+        prior=None if moved else prior,
+        visit=None,
+        about_visit=False,
+        person=[Fragment("Patient", fact.person[0].id, "person", {})],
+        stay=[],
+        details={"prior_identity": prior} if moved else {},
+        rules=[],
+    )
 
 
 def _number(segment: Segment, n: int, run: Run) -> str | None:

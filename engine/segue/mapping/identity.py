@@ -100,6 +100,25 @@ def _patient_identity(
     return None, []
 
 
+def prior_identities(
+    rules: IdentityRules, merge: Segment, fields: Sequence[str], run: Run
+) -> list[str]:
+    """Keys of all identities that MRG names as one prior person's, the chosen one first.
+
+    MRG-1 repeats: all identifiers of the list go. Those of types that identify nobody by
+    themselves are left out, unless the chosen one is of that type, too.
+    Source: HL7 v2.9.1 section 3.4.9.1.
+    """
+    for path in fields:
+        candidates = identifiers(merge.raw(split_field(path)[1]), run)
+        chosen = choose(rules, candidates, run.authority)
+        if chosen is not None:
+            kinds = {*run.site.links_by, chosen.type} - set(rules.never)
+            others = {c.key for c in candidates if c.type in kinds} - {chosen.key}
+            return [chosen.key, *sorted(others)]
+    return []
+
+
 def visit_identity(rules: IdentityRules, run: Run) -> str | None:
     """Key of the visit, `HOSPA|V78421`; None where the message has no number for it."""
     for fields in rules.visit:
