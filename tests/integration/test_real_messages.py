@@ -298,9 +298,9 @@ def _(bench: Bench) -> None:
     assert bench.exceptions()[2][0] == "discarded"
     assert replay(bench.hub, [1]).changed == 1
     assert visit(bench)["status"] == "in-progress"
-    assert bench.resources("Condition") == []
+    assert "I10" not in json.dumps(bench.resources("Condition"))
     bench.work(whole)
-    assert len(bench.resources("Condition")) == 1
+    assert "I10" in json.dumps(bench.resources("Condition"))
     assert set(bench.exceptions()) == {1, 2}
     assert bench.exceptions()[1][0] == "processed"
     with TemporaryDirectory() as folder:
