@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from segue.mapping.actions import Work, comes_again, work_of
 from segue.mapping.fields import (
+    EVERYWHERE,
     CompileError,
     Condition,
     KeyReader,
@@ -165,6 +166,7 @@ class Plan:
         anchors: segments that placements ask about; followed: those whose nearest one
             before is read by rules of others.
         snapshot: segments that list all there is, at a site that sends them so.
+        lent: fields that only rules of other segments read, by segment.
         personal: segments that speak of the patient alone, whatever stands around them;
             with the maps that must have made something, or parts of them say nothing.
     """
@@ -176,6 +178,7 @@ class Plan:
     anchors: frozenset[str] = ANCHORS
     followed: frozenset[str] = frozenset()
     snapshot: frozenset[str] = frozenset()
+    lent: dict[str, frozenset[int]] = field(default_factory=dict)
     _kept: dict[tuple[str, int], tuple[int, ...]] = field(init=False, default_factory=dict)
 
     def kept(self, name: str, count: int) -> tuple[int, ...]:
@@ -323,6 +326,7 @@ def compile_plan(
         always = {0, *own}
         other = elsewhere.get(placement.segment, set())
         reads = always | other
+        lent = other - always
         reads |= {split_field(path)[1] for path in placement.where}
         without_maps = always | ({2} if placement.segment == "PV1" else set())
         without = {*without_maps}
@@ -330,7 +334,11 @@ def compile_plan(
             reads |= program.reads
             if program.type != "Encounter":
                 without |= program.readers.keys()
-        readers = _readers(chosen, always | other)
+        lent -= set().union(*(program.reads for program in chosen))
+        if lent and placement.segment not in EVERYWHERE:
+            plan.lent[placement.segment] = plan.lent.get(placement.segment, frozenset()) | lent
+        known = always | (other if placement.segment in EVERYWHERE else lent)
+        readers = _readers(chosen, known)
         grouped.setdefault(placement.segment, []).append(
             Option(
                 placement,
@@ -346,7 +354,7 @@ def compile_plan(
         )
     used = {p.map.name: p for options in grouped.values() for o in options for p in o.programs}
     read = {name for program in used.values() for name, _ in program.reads_elsewhere}
-    plan.followed = frozenset(read - {"PID", "PV1", "MSH", "EVN", ""})
+    plan.followed = frozenset(read - EVERYWHERE - {""})
     plan.anchors = ANCHORS | {p.after for p in placements.values() if p.after}
     for segment, options in grouped.items():
         # A placement that says more is tried first; otherwise the order of the file holds.

@@ -17,6 +17,7 @@ Condition = Callable[[Fields, Run], bool]
 FieldReader = Callable[[Fields, Run], str]
 
 
+EVERYWHERE = frozenset({"MSH", "EVN", "PID", "PV1"})
 LITERAL = "="
 """Begins a part of a key that is a word of its own: `=team`, one for each owner."""
 
@@ -53,16 +54,27 @@ def split_field(path: str) -> tuple[str, int, int, int]:
     )
 
 
+def _lends(segment: str, own: str) -> bool:
+    """Whether it is noted which fields of a segment the rules of another one take.
+
+    Those of the segments that all messages have are read by their own rules, too.
+    """
+    return segment != own and segment not in EVERYWHERE
+
+
 def field_reader(path: str, own: str) -> FieldReader:
     """How a field, or a part of its first repetition, is read raw."""
     segment, number, component, subcomponent = split_field(path)
 
-    elsewhere = segment != own
+    elsewhere, lends = segment != own, _lends(segment, own)
 
     def whole(here: Fields, run: Run) -> str:
         if elsewhere:
             here = run.fields_of(segment)
-        return here[number] if number < len(here) else ""
+        raw = here[number] if number < len(here) else ""
+        if lends and raw:
+            run.used.add((segment, number, raw))
+        return raw
 
     def read(here: Fields, run: Run) -> str:
         raw = whole(here, run)
@@ -92,11 +104,15 @@ def first_of(paths: Sequence[str], own: str) -> FieldReader:
     if all(segment == own and not component for segment, _, component, _ in places):
         return _first_field([number for _, number, _, _ in places])
 
+    lent = [(segment, n) for segment, n, _, _ in places if _lends(segment, own)]
+
     def read(here: Fields, run: Run) -> str:
         null = ""
         for reader in readers:
             raw = reader(here, run)
             if raw.strip(run.blank):
+                # Who says the same is heard, too.
+                run.used.update((segment, n, raw) for segment, n in lent)
                 return raw
             null = null or (raw if raw == NULL else "")
         return null
@@ -121,12 +137,15 @@ def text_reader(path: str, own: str) -> FieldReader:
     """How a part of a field's first repetition is read as text; a whole field: its code."""
     segment, number, component, subcomponent = split_field(path)
     elsewhere, plain = segment != own, component < 2 and subcomponent < 2
+    lends = _lends(segment, own)
 
     def read(here: Fields, run: Run) -> str:
         if elsewhere:
             here = run.fields_of(segment)
         if number >= len(here) or not (raw := here[number]):
             return ""
+        if lends:
+            run.used.add((segment, number, raw))
         if run.repetition in raw:
             raw = run.first(raw)
         if plain:

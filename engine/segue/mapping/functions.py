@@ -475,9 +475,8 @@ ALSO_READS: dict[str, tuple[int, ...]] = {
     "document_content": (2, 3),
     "report_attachment": (2, 3),
     "appointment_minutes": (10,),
-    "appointment_end": (9, 10),
     "appointment_actor": (4, 6, 7, 8, 9, 10, 12),
-    "appointment_place": (4, 6, 7, 8, 9, 10, 12),
+    "appointment_place": (6, 7, 8, 9, 10, 12),
     "appointment_resource": (4, 8, 9, 10, 11, 12, 14),
 }
 """Functions that look at other fields of their segment: which ones."""

@@ -36,8 +36,10 @@ def _minutes(count: str, unit: str) -> int:
 
 def _sent(run: Run, segment: str, n: int, component: int = 1) -> str:
     fields = run.fields_of(segment)
-    raw = run.first(fields[n]) if n < len(fields) else ""
-    return run.part(run.parts(raw), component)
+    raw = fields[n] if n < len(fields) else ""
+    if raw:
+        run.used.add((segment, n, raw))
+    return run.part(run.parts(run.first(raw)), component)
 
 
 def appointment_minutes(tools: Tools) -> Convert:
@@ -50,7 +52,11 @@ def appointment_minutes(tools: Tools) -> Convert:
 
     def convert(raw: str, run: Run) -> int | None:
         unit = run.part(run.parts(run.field(10)), 1)
-        return _minutes(run.part(run.parts(raw), 1), unit) or None
+        minutes = _minutes(run.part(run.parts(raw), 1), unit) or None
+        if minutes is None:
+            run.leave(9)
+            run.leave(10)
+        return minutes
 
     return convert
 
@@ -102,12 +108,17 @@ def _present(run: Run, n: int) -> dict[str, str]:
     raw = run.first(run.field(n))
     start = run.moment(raw) if raw else None
     begin = start.text if start is not None and start.has_time else ""
+    if begin:
+        run.leave(n + 1)  # an offset says nothing beside a time
+        run.leave(n + 2)
     if not begin:
         run.leave(n)
         offset = run.part(run.parts(run.field(n + 1)), 1)
         raw = _sent(run, "SCH", 11, 4) or _sent(run, "TQ1", 7)
         whole = run.moment(raw) if offset and raw else None
         if whole is None or not whole.has_time:
+            for k in range(n + 1, n + 5):
+                run.leave(k)
             return {}
         late = _minutes(offset.lstrip("-+"), run.part(run.parts(run.field(n + 2)), 1))
         late = -late if offset.startswith("-") else late
@@ -116,6 +127,7 @@ def _present(run: Run, n: int) -> dict[str, str]:
     minutes = _minutes(*parts)
     if not minutes:
         run.leave(n + 3)
+        run.leave(n + 4)
         return {"start": begin}
     end = datetime.fromisoformat(begin) + timedelta(minutes=minutes)
     return {"start": begin, "end": end.isoformat()}

@@ -45,6 +45,7 @@ class Run:
         segments: the first segment of each name in the patient group.
         doubted: numbers of fields that some rule made nothing of; left: of those that
             a function looked at beside its own, and made nothing of.
+        used: segment, number and text of fields that rules of other segments took.
         surplus: place (`3.13`) and text of what fields hold beyond their datatypes.
         identity, visit: keys of patient and visit, "" before they are known.
         made: id of what each map made of the running segment; standing: of what each
@@ -88,6 +89,7 @@ class Run:
         "timed",
         "touched",
         "unescape",
+        "used",
         "visit",
         "wanted",
         "zone",
@@ -133,6 +135,7 @@ class Run:
         self.doubted: list[int] = []
         self.left: list[int] = []
         self.surplus: list[tuple[str, str]] = []
+        self.used: set[tuple[str, int, str]] = set()
         self.made: dict[str, str] = {}
         self.standing: dict[str, str] = {}
         self.memos: Sequence[Memo] = ()

@@ -12,6 +12,7 @@ from segue.mapping.compile import Option, Plan
 from segue.mapping.context import Step
 from segue.mapping.fields import add
 from segue.mapping.said import Hearing, Part, Said
+from segue.mapping.said import unread as unread_of
 from segue.mapping.values import Run
 from segue.model.facts import Fact, Fragment
 from segue.model.identity import stable_id
@@ -69,6 +70,7 @@ def walk(
     counts: dict[str, int] = {}
     anchor, anchors, followed = "", plan.anchors, plan.followed
     listing = Listing(run) if plan.snapshot else None
+    lent, offered = plan.lent, list[tuple[str, int, list[str]]]()
     for segment in segments:
         name, line = segment.name, segment.line
         counts[name] = number = counts.get(name, 0) + 1
@@ -105,10 +107,19 @@ def walk(
             where = name if number == 1 else f"{name}[{number}]"
             for n, raw in unread:
                 unmapped[f"{where}-{n}"] = raw
+        if name in lent:
+            offered.append((name, number, segment.fields))
         if listing is not None and name in plan.snapshot:
             listing.add(segment, parts)
     if listing is not None:
         listing.tell(run)
+    for name, number, fields in offered:
+        where = name if number == 1 else f"{name}[{number}]"
+        numbers = [n for n in lent[name] if n < len(fields)]
+        for n, raw in unread_of(fields, numbers):
+            if (name, n, raw) not in run.used:
+                unmapped[f"{where}-{n}"] = raw
+    run.used.clear()
     owner = ("Patient", fact.identity)
     if repeated and heard:
         # What was said is kept as long as these keys are, so that no id comes again.

@@ -80,6 +80,64 @@ def test_no_field_is_dropped_in_silence(name: str) -> None:
     assert lost == []
 
 
+ORDER = {1: "1", 2: "P1", 3: "F1", 4: "G^Glucose^L"}
+OTHERS: dict[str, tuple[list[str], dict[str, dict[int, str]]]] = {
+    "SIU^S12": (["SCH"], {
+        "SCH": {1: "P1", 2: "F1", 7: "^FU", 11: "^^30^20260716100000^20260716103000", 25: "BOOKED"},
+        "AIS": {1: "1", 3: "S^Svc^L"}, "AIP": {1: "1", 3: "77^CUT^SAM"},
+        "AIL": {1: "1", 3: "CLINIC^1"}, "AIG": {1: "1", 3: "G1^ECG"}, "NTE": {1: "1", 3: "n"},
+        "RGS": {1: "1"}, "TQ1": {1: "1"},
+    }),
+    "MDM^T02": (["TXA"], {
+        "TXA": {1: "1", 2: "DS", 4: "20260705", 12: "D1", 17: "AU"},
+        "OBX": {1: "1", 2: "TX", 3: "8302-2^H^LN", 5: "v"}, "OBR": ORDER, "ORC": {1: "RE"},
+    }),
+    "ORU^R01": (["ORC", "OBR", "OBX"], {
+        "OBR": ORDER | {7: "20260705", 25: "F"}, "ORC": {1: "RE", 2: "P1", 3: "F1"},
+        "OBX": {1: "1", 2: "ST", 3: "8302-2^H^LN", 5: "v", 11: "F"}, "NTE": {1: "1", 3: "n"},
+        "SPM": {1: "1", 2: "S1", 4: "BLD^B^L"}, "PRT": {1: "p1", 2: "AD", 4: "RI", 5: "77^ROE"},
+    }),
+    "PPR^PC1": (["PRB"], {
+        "PRB": {1: "AD", 2: "20260705", 3: "P^prob^L", 4: "PI1"},
+        "GOL": {1: "AD", 2: "20260705", 3: "G^goal^L", 4: "GI1"},
+        "PTH": {1: "AD", 2: "P^path^L", 3: "PT1", 4: "20260705"}, "OBR": ORDER, "ORC": {1: "NW"},
+        "VAR": {1: "V1", 2: "20260705"}, "NTE": {1: "1", 3: "n"},
+    }),
+    "REF^I12": (["RF1"], {
+        "RF1": {1: "A", 3: "LAB", 4: "SO", 6: "R1"}, "PRD": {1: "RP", 2: "ROE^J"},
+        "CTD": {1: "RP", 2: "X^Y"}, "OBR": ORDER, "NTE": {1: "1", 3: "n"},
+        "OBX": {1: "1", 2: "ST", 3: "8302-2^H^LN", 5: "v", 11: "F"},
+    }),
+}  # fmt: skip
+"""Other messages: the segments that stand before the one that is tried, and what all need."""
+HOW = {"AIS-2", "AIP-2", "AIL-2", "AIG-2", "RGS-2", "PRB-2", "GOL-2", "OBX-2", "PRT-2"}
+"""Actions, and times of actions; and how a value is to be read."""
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_no_field_of_another_message_is_dropped_in_silence(kind: str) -> None:
+    before, segments = OTHERS[kind]
+
+    def told(name: str, fields: dict[int, str]) -> str:
+        lines = [PID, PV1]
+        for one in dict.fromkeys([*before, name]):
+            held = fields if one == name else segments[one]
+            lines.append(segment(one, **{f"f{n}": v for n, v in held.items()}) if held else one)
+        return picture(mapped(message("A01", *lines).replace("ADT^A01", kind)))
+
+    lost = []
+    for name, base in segments.items():
+        for n in range(2, FIELDS[name]["fields"] + 3):
+            without = {number: text for number, text in base.items() if number != n}
+            plain = told(name, without)
+            lost += [
+                f"{name}-{n} {value}"
+                for value in ("ZQ7", "20250301", "5", "Y")
+                if f"{name}-{n}" not in HOW and told(name, without | {n: value}) == plain
+            ]
+    assert [one for one in lost if not one.startswith("SCH-11 ")] == []
+
+
 def test_the_credentials_of_a_user_are_kept_with_no_patient() -> None:
     found = mapped(message("A01", "UAC|KERB^Kerberos^HL70615|secret", PID, PV1))
     assert "secret" not in picture(found)
@@ -141,9 +199,9 @@ def test_what_an_appointment_cannot_hold_is_kept() -> None:
     sch = "SCH|P1|F1|3||||^FU||||^^30^20260716100000||||||||||||||BOOKED"
     parts = ["AIP|1||77^CUT^SAM|||20260716|||ten|min||MAYBE", "AIL|1||CLINIC^1"]
     sent = message("A01", sch, PID, PV1, "RGS|1", *parts).replace("ADT^A01", "SIU^S12")
-    assert mapped(sent).unmapped == ["SCH-3", "AIP-6", "AIP-12"]
+    assert mapped(sent).unmapped == ["SCH-3", "AIP-6", "AIP-9", "AIP-10", "AIP-12"]
     timed = sent.replace("|20260716|", "|20260716100000|").replace("MAYBE", "Confirmed")
-    assert mapped(timed).unmapped == ["SCH-3", "AIP-9"]
+    assert mapped(timed).unmapped == ["SCH-3", "AIP-9", "AIP-10"]
 
 
 def test_a_description_is_the_text_of_a_diagnosis() -> None:
