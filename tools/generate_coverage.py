@@ -1,4 +1,4 @@
-"""Generate `mappings/standard.json`: what `segue map coverage` measures Segue against.
+"""Generate `mappings/standard.json` and `datatypes.json`: what Segue is measured against.
 
     python tools/generate_coverage.py ../shared/data/v2_to_fhir_maps
 
@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent / "mappings" / "standard.json"
+DATATYPES = HERE.with_name("datatypes.json")
 
 FIELDS = {
     "ACC": 13, "AIG": 14, "AIL": 12, "AIP": 12, "AIS": 12, "AL1": 6, "ARV": 6, "CTD": 8,
@@ -106,7 +107,8 @@ def main() -> None:
             named = [usual(types[segment].get(n, Counter())) for n in range(1, count + 1)]
             entry["types"] = " ".join(name if name in rooms else "-" for name in named)
         lines.append(f'  "{segment}": {json.dumps(entry)}')
-    lines.append(f'  "datatypes": {json.dumps(rooms, sort_keys=True)}')
+    rows = [f'  "{name}": {json.dumps(parts)}' for name, parts in sorted(rooms.items())]
+    DATATYPES.write_text("{\n" + ",\n".join(rows) + "\n}\n", encoding="utf-8")
     HERE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     print(f"{len(FIELDS)} segments, {len(rooms)} datatypes in {HERE}")
 

@@ -54,9 +54,7 @@ def standard() -> dict[str, Standard]:
     """The facts that coverage is measured against, generated from the guide's sheets."""
     facts = json.loads((shipped() / "standard.json").read_text(encoding="utf-8"))
     return {
-        name: Standard(entry["fields"], frozenset(entry["guide"]))
-        for name, entry in facts.items()
-        if "fields" in entry
+        name: Standard(entry["fields"], frozenset(entry["guide"])) for name, entry in facts.items()
     }
 
 

@@ -31,6 +31,8 @@ from segue.mapping.widths import Widths
 from segue.model.hints import did_you_mean
 
 MOST_SITES = 64
+WIDTHS = ("standard", "datatypes")
+"""Files that say what the fields of the standard have room for."""
 _SEGMENT = "[A-Z][A-Z0-9]{2}"
 Room = tuple[Any, dict[Any, Any], list[Memo], Memory]
 
@@ -93,8 +95,8 @@ class MappingSet:
 @lru_cache(maxsize=1)
 def standard_widths() -> Widths:
     """What fields have room for, by the standard."""
-    facts = json.loads((shipped() / "standard.json").read_text(encoding="utf-8"))
-    return Widths(facts)
+    read = (json.loads((shipped() / f"{name}.json").read_text(encoding="utf-8")) for name in WIDTHS)
+    return Widths(*read)
 
 
 def shipped() -> Path:

@@ -35,7 +35,7 @@ class Tools:
     """
 
     tables: Mapping[str, Table] = field(default_factory=dict)
-    widths: Widths = field(default_factory=lambda: Widths({}))
+    widths: Widths = field(default_factory=lambda: Widths({}, {}))
 
     def codes(self, name: str) -> dict[str, str]:
         """A table as code to FHIR code; codes without one are left out."""

@@ -2,10 +2,10 @@
 
 Which datatype a field has, and what a datatype consists of, is generated from the guide's
 sheets; of segments without a sheet the datatype that a rule names stands for it.
-Source: HL7 v2.9 ch. 2A; `mappings/standard.json`.
+Source: HL7 v2.9 ch. 2A; `mappings/standard.json`, `mappings/datatypes.json`.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 _BLANK = ' "\t^~&'
@@ -32,14 +32,14 @@ class Widths:
     """Widths by segment and field.
 
     Args:
-        facts: the content of `standard.json`.
+        facts: the content of `mappings/standard.json`.
+        datatypes: of `mappings/datatypes.json`.
     """
 
-    def __init__(self, facts: Mapping[str, Mapping[str, Any]]) -> None:
-        known = facts.get("datatypes", {})
-        self._types = {
-            name: Width(len(parts), tuple(parts)) for name, parts in known.items() if parts
-        }
+    def __init__(
+        self, facts: Mapping[str, Mapping[str, Any]], datatypes: Mapping[str, Sequence[int]]
+    ) -> None:
+        self._types = {name: Width(len(parts), tuple(parts)) for name, parts in datatypes.items()}
         self._fields: dict[str, list[str]] = {
             name: entry["types"].split() for name, entry in facts.items() if "types" in entry
         }
