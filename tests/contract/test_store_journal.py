@@ -61,6 +61,17 @@ def test_what_did_not_come_whole_takes_no_control_id(where: Where) -> None:
     assert (later.entry, later.duplicate, later.ack) == (2, True, whole.ack)
 
 
+def test_another_answer_than_the_stored_one_is_remembered(where: Where) -> None:
+    with opened_journal(where) as journal:
+        journal.append([entry("MSH|a", "1"), entry("MSH|b", "2")])
+        journal.answered({1: "AE"})
+        assert journal.answers([1, 2]) == {1: "AE"}
+        journal.answered({1: "AA", 2: "AE"})
+        assert journal.answers([1, 2]) == {1: "AA", 2: "AE"}
+        journal.forget(NOW_US + 1)
+        assert journal.answers([1, 2]) == {}
+
+
 def test_a_control_id_is_forgotten_after_the_horizon(where: Where) -> None:
     with opened_journal(where, duplicates_days=30) as journal:
         journal.append([entry("MSH|a", "1")])

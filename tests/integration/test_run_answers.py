@@ -1,9 +1,14 @@
 """When a running engine answers: durable, mapped, delivered; here, or by a message of its own."""
 
+import json
+import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -14,6 +19,7 @@ from tests.peers.mllp import MllpSink
 from tests.stories.background import Background
 from tests.stories.engine import Engine, free_port
 from tests.support.corpus import adt
+from tests.support.hub import ROOT
 
 CONFIG = """\
 version: 1
@@ -79,6 +85,17 @@ class Running:
         if not conditions:
             return raw
         return raw.replace(b"|P|2.5.1\r", f"|P|2.5.1|||{accept}|{application}\r".encode(), 1)
+
+    def listed(self, control_id: str) -> dict[str, Any]:
+        """The message as `segue inbox list` shows it."""
+        command = ["inbox", "list", "--control-id", control_id, "--json"]
+        done = subprocess.run(
+            [sys.executable, "-m", "segue", *command],
+            capture_output=True, cwd=self.engine.directory, check=True, timeout=60,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "engine")},
+        )  # fmt: skip
+        found: dict[str, Any] = json.loads(done.stdout)["items"][0]
+        return found
 
     def send(self, feed: str, *bodies: bytes, seconds: float = 60.0) -> list[Acknowledgement]:
         """Send over one connection and give the answers that come in time."""
@@ -147,6 +164,9 @@ def test_an_update_of_an_unknown_visit_is_ae_where_the_site_rejects_it(running: 
     assert [one.code for one in answers] == ["AE", "AA", "AA"]
     assert answers[0].error_codes == ("204",)
     assert answers[0].control_id == parse(early).control_id
+    # The list says what was answered, not what was foreseen.
+    found = [running.listed(parse(raw).control_id or "")["ack"] for raw in (early, start)]
+    assert found == ["AE", "AA"]
     (again,) = running.send("delivered", early)
     assert (again.code, again.error_codes) == ("AE", ("204",))
     # Where the answer does not wait, it has left before anybody could know.

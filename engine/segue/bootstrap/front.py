@@ -153,7 +153,7 @@ def _receiver(settings: Settings, found: Opened, hub: Hub, registry: CollectorRe
         ],
         policies=policies(settings),
         judge=mapping_judge(hub),
-        waiting=Waiting(found.inbox.fates, lambda: dtm(hub.now())),
+        waiting=Waiting(found.inbox.fates, lambda: dtm(hub.now()), found.journal.answered),
         metrics=PrometheusMetrics(registry),
     )
 

@@ -36,6 +36,13 @@ Fates = Callable[[Collection[int]], Mapping[int, Fate]]
 """Says what became of journal entries; those that are not processed yet are left out."""
 
 
+Note = Callable[[Mapping[int, str]], object]
+"""Is told MSA-1 of journal entries whose answer is not the one that is stored."""
+
+MOST_REFUSED = 10_000
+"""Entries that are remembered, for they may be accepted when they are sent again."""
+
+
 @dataclass(slots=True)
 class Held:
     """An answer that waits.
@@ -62,6 +69,8 @@ class Waiting:
 
     fates: Fates
     stamp: Callable[[], str]
+    note: Note | None = None
+    _refused: set[int] = field(default_factory=set)
     _queues: dict[int, deque[Held]] = field(default_factory=dict)
     _changed: Condition = field(default_factory=Condition)
     _thread: Thread | None = None
@@ -104,6 +113,7 @@ class Waiting:
         self._send([(held, None) for held in left])
 
     def _let_go(self, fates: Mapping[int, Fate]) -> None:
+        codes: dict[int, str] = {}
         ready: list[tuple[Held, bytes | None]] = []
         now = time.monotonic()
         with self._changed:
@@ -113,16 +123,35 @@ class Waiting:
                     if not held.entry:
                         ready.append((held, held.answer))
                     elif (fate := fates.get(held.entry)) and not (held.delivered and fate.open):
-                        ready.append((held, self._answer(held, fate)))
+                        answer = self._answer(held, fate)
+                        ready.append((held, answer))
+                        if answer is not held.answer:
+                            codes[held.entry] = "AE"
+                        elif held.entry in self._refused:
+                            codes[held.entry] = "AA"
                     elif now >= held.until:
                         late = AckError("207", "", LATE if held.delivered else UNDECIDED)
                         ready.append((held, self._refuse(held, [late])))
+                        codes[held.entry] = "AE"
                     else:
                         break
                     queue.popleft()
                 if not queue:
                     del self._queues[key]
+        self._note(codes)
         self._send(ready)
+
+    def _note(self, codes: Mapping[int, str]) -> None:
+        if not codes or self.note is None:
+            return
+        if len(self._refused) > MOST_REFUSED:
+            self._refused.clear()
+        self._refused |= {entry for entry, code in codes.items() if code == "AE"}
+        self._refused -= {entry for entry, code in codes.items() if code == "AA"}
+        try:
+            self.note(codes)
+        except Exception as error:  # noqa: BLE001 - who waits for an answer must get it
+            log.warning("answers.not-noted", **described(error))
 
     def _answer(self, held: Held, fate: Fate) -> bytes | None:
         errors = errors_of(fate.issues)

@@ -7,6 +7,7 @@ and from the exception rows in the store; most entries have none.
 # ruff: noqa: S608 - names of tables and columns are our own, values are parameters
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -180,6 +181,7 @@ class Inbox:
             return []
         numbers = [item.entry.id for item in items]
         duplicates = self._journal.duplicates(numbers)
+        answers = self._journal.answers(numbers)
         with self._database.read() as session:
             cursors = lane_cursors(session)
             states = _states(session, numbers)
@@ -187,6 +189,8 @@ class Inbox:
         made = []
         for item in items:
             entry = item.entry
+            if entry.id in answers:
+                entry = replace(entry, ack_code=answers[entry.id])
             waits = entry.id > cursors.get(entry.envelope.lane, 0)
             plain: EntryState = "waiting" if waits else "processed"
             state, issues = states.get(entry.id, (plain, []))

@@ -186,6 +186,19 @@ class Journal:
             )
             return dict(counted)
 
+    def answered(self, codes: Mapping[int, str]) -> None:
+        """Note what was answered in the end where that is not what the entry holds."""
+        with self._database.write() as session:
+            session.upsert("entry_answer", ("entry",), ("code",), list(codes.items()))
+
+    def answers(self, entries: Sequence[int]) -> dict[int, str]:
+        """MSA-1 of the last answer; without the entries that were answered as they hold."""
+        if not entries:
+            return {}
+        with self._database.read() as session:
+            where, params = session.among(("entry",), [(entry,) for entry in entries])
+            return dict(session.rows(f"SELECT entry, code FROM entry_answer WHERE {where}", params))
+
     def entries(
         self,
         asked: EntryFilter,
@@ -248,11 +261,11 @@ class Journal:
     def forget(self, before: int) -> int:
         """Delete the entries that came before an instant (µs); how many they were."""
         with self._database.write() as session:
-            session.run(
-                "DELETE FROM entry_duplicate WHERE entry IN "
-                "(SELECT id FROM entry WHERE received < ?)",
-                (before,),
-            )
+            for table in ("entry_duplicate", "entry_answer"):
+                session.run(
+                    f"DELETE FROM {table} WHERE entry IN (SELECT id FROM entry WHERE received < ?)",
+                    (before,),
+                )
             return session.run("DELETE FROM entry WHERE received < ?", (before,))
 
     def close(self) -> None:

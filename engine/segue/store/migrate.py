@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 Part = Literal["journal", "store"]
 
-REVISION = "0003"
+REVISION = "0004"
 """The schema that this program works with: the newest file in `migrations/versions`."""
 
 LANES = 64

@@ -94,6 +94,9 @@ entry_duplicate = Table(
 )
 Index("entry_duplicate_entry", entry_duplicate.c.entry)
 
+# Only of answers that waited, and were not those that the entry holds.
+Table("entry_answer", journal, _key("entry"), _text("code"))
+
 # --- the one commit order ----------------------------------------------------------------
 
 Table("head", store, _key("id"), _int("position"), _int("at"))

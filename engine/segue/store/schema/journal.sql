@@ -23,6 +23,12 @@ CREATE INDEX entry_lane ON entry (lane, id);
 
 CREATE INDEX entry_received ON entry (received);
 
+CREATE TABLE entry_answer (
+    entry INTEGER NOT NULL,
+    code TEXT NOT NULL,
+    PRIMARY KEY (entry)
+);
+
 CREATE TABLE entry_duplicate (
     id INTEGER NOT NULL,
     entry BIGINT NOT NULL,
