@@ -1,6 +1,7 @@
 """Each element of a stored resource leads back to message, field and rule."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.support.corpus import adt
 from tests.support.hub import ROOT, Bench, hub
 
 S11 = messages()
+PV1 = re.compile(rb"(PV1(?:\|[^|\r]*){18}\|)[^|\r]*")
 
 
 def told(bench: Bench, kind: str, id_: str) -> dict[str, Lineage]:
@@ -73,8 +75,27 @@ def test_a_doctor_and_a_place_lead_to_the_fields_that_name_them(tmp_path: Path) 
 def test_a_task_is_the_hubs(tmp_path: Path) -> None:
     with hub(tmp_path) as bench:
         bench.work(*S11.values())
-        task = bench.resources("Task")[0]
-        assert "hub" in told(bench, "Task", task["id"])["status"].made
+        for kind in ("Task", "CarePlan"):
+            for one in bench.resources(kind):
+                protocols = one.get("instantiatesCanonical", [])
+                names = protocols if isinstance(protocols, list) else [protocols]
+                shown = {found.made for found in told(bench, kind, one["id"]).values()}
+                (made,) = shown - {""}
+                assert made.startswith("the hub, by ")
+                assert all(name.rpartition("/")[2].partition("|")[0] in made for name in names)
+                assert ", after A" in made
+
+
+def test_an_encounters_course_names_the_messages_of_this_visit_alone(tmp_path: Path) -> None:
+    with hub(tmp_path) as bench:
+        other = PV1.sub(rb"\1V2", adt("A01", number=3))
+        bench.work(adt("A01"), adt("A03", number=2), other)
+        assert len(bench.resources("Encounter")) == 2
+        for encounter in bench.resources("Encounter"):
+            found = told(bench, "Encounter", encounter["id"])
+            own = [origin.event for origin in reversed(found["class"].origins)]
+            assert own in (["A01"], ["A01", "A03"])
+            assert found["status"].made.count("A0") == len(own)
 
 
 def other_mapping(folder: Path) -> MappingSet:

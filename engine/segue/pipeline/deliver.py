@@ -457,6 +457,7 @@ class Sender:
                     destination=name,
                     category=down[0].category,
                     status=down[0].status,
+                    reason=down[0].reason,
                 )
 
     # --- time ----------------------------------------------------------------------------

@@ -6,7 +6,7 @@ listed beside the element that it fills. What the fold or a protocol makes of se
 messages names those.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,10 @@ _OF_DETAIL = {
 _FOLDED = frozenset(
     {"status", "statusHistory", "classHistory", "period", "length", "episodeOfCare"}
 )
+_COORDINATED = frozenset(
+    {"CarePlan", "CareTeam", "EpisodeOfCare", "Goal", "RiskAssessment", "Task"}
+)
+"""Types that the hub makes; what a message says of one has origins."""
 _ENGINE = frozenset({"resourceType", "id", "meta", "text"})
 
 
@@ -110,6 +114,7 @@ def lineage(hub: Hub, key: ResourceKey) -> list[Lineage]:
         draft = Draft(hub, reader, hub.now())
         draft.load(pks=[head.owner])
         chart = draft.chart(head.owner)
+        causes = set(reader.history.causes(key))
         rows = [row for row in reader.people.facts_of(chart.identities) if row.entry]
     mappings = {row.entry: unpack_person(row).mapping for row in rows}
     entries = hub.journal.get_many(sorted(mappings))
@@ -120,23 +125,40 @@ def lineage(hub: Hub, key: ResourceKey) -> list[Lineage]:
     moves: list[str] = []
     for entry in entries:
         mapping = mappings[entry.id]
+        speaks = False
         for element, origin in _of(hub, entry, names, mapping, sets[mapping, entry.envelope.site]):
             origins.setdefault(element, []).append(origin)
-        if key.type == "Encounter" and entry.envelope.event in EFFECTS:
-            moves.append(f"{entry.envelope.event} ({entry.envelope.control_id})")
+            speaks = True
+        if speaks and entry.envelope.event in EFFECTS:
+            moves.append(_event(entry))
+    hub_made = _by_protocols(resource, [entry for entry in entries if entry.id in causes])
     told = []
     for element, value in resource.items():
         if element in _ENGINE:
             continue
         found = Lineage(element, value, origins.get(element, [])[::-1])
-        if key.reference in chart.margin.care:
-            found.made = "the hub, by its protocols"
+        if key.reference in chart.margin.care or (key.type in _COORDINATED and not found.origins):
+            found.made = hub_made
         elif element in _FOLDED and key.type == "Encounter":
             found.made = f"the fold of {', '.join(moves)}"
         elif not found.origins:
             found.made = "the fold, from who the person and what the visit is"
         told.append(found)
     return told
+
+
+def _event(entry: InboxEntry) -> str:
+    return f"{entry.envelope.event} ({entry.envelope.control_id})"
+
+
+def _by_protocols(resource: dict[str, Any], causes: Sequence[InboxEntry]) -> str:
+    """The protocols that a resource follows, and the messages after which it was written."""
+    urls = resource.get("instantiatesCanonical", ())
+    urls = [urls] if isinstance(urls, str) else urls
+    names = sorted(url.rpartition("/")[2].partition("|")[0] for url in urls)
+    after = ", ".join(_event(entry) for entry in causes)
+    by = f"the hub, by {', '.join(names) or 'its protocols'}"
+    return f"{by}, after {after}" if after else by
 
 
 def _of_directory(
@@ -156,7 +178,7 @@ def _of_directory(
         found = _of(hub, entry, {key.reference}, mappings[entry.id], rules)
         for element, origin in {str(one): one for one in found}.values():
             origins.setdefault(element, []).append(origin)
-    made = ", ".join(f"{one.envelope.event} ({one.envelope.control_id})" for one in entries)
+    made = ", ".join(_event(one) for one in entries)
     return [
         Lineage(
             element,
