@@ -234,8 +234,24 @@ def _leaf(path: Path, known: Parameter) -> Emit:
         return _date(known.number, path.datatype)
     if known.kind == "string":
         return _string(known.number, path.datatype)
-    codes = _Codes(type_, code)
-    if path.datatype == "CodeableConcept":
+    if path.datatype == "Identifier":
+        return _identifier(parameter_salt(type_, code))
+    return _coded(_Codes(type_, code), path.datatype)
+
+
+def _identifier(salt: int) -> Emit:
+    def identifier(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
+        for one in value if type(value) is list else (value,):
+            if "value" in one:
+                text = one["value"]
+                tokens.append(coded_hash(one.get("system", ""), text) ^ salt)
+                tokens.append(value_hash(text) ^ salt)
+
+    return identifier
+
+
+def _coded(codes: "_Codes", datatype: str) -> Emit:
+    if datatype == "CodeableConcept":
 
         def concept(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
             for one in value if type(value) is list else (value,):
@@ -245,34 +261,16 @@ def _leaf(path: Path, known: Parameter) -> Emit:
                             tokens += codes[coding.get("system", ""), coding["code"]]
 
         return concept
-    if path.datatype == "Coding":
+    if datatype in ("Coding", "ContactPoint"):
+        name = "code" if datatype == "Coding" else "value"
 
         def coded(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
             for one in value if type(value) is list else (value,):
-                if "code" in one:
-                    tokens += codes[one.get("system", ""), one["code"]]
+                if name in one:
+                    tokens += codes[one.get("system", ""), one[name]]
 
         return coded
-    if path.datatype == "Identifier":
-        salt = parameter_salt(type_, code)
-
-        def identifier(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
-            for one in value if type(value) is list else (value,):
-                if "value" in one:
-                    text = one["value"]
-                    tokens.append(coded_hash(one.get("system", ""), text) ^ salt)
-                    tokens.append(value_hash(text) ^ salt)
-
-        return identifier
-    if path.datatype == "ContactPoint":
-
-        def contact(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
-            for one in value if type(value) is list else (value,):
-                if "value" in one:
-                    tokens += codes[one.get("system", ""), one["value"]]
-
-        return contact
-    if path.datatype == "deceased":
+    if datatype == "deceased":
 
         def deceased(value: Any, tokens: Tokens, _dates: Dates, _strings: Strings) -> None:
             died = value.get("deceasedBoolean") or "deceasedDateTime" in value
