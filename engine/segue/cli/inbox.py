@@ -12,7 +12,7 @@ from segue.cli.output import (
     Json,
     print_facts,
     print_json,
-    print_table,
+    print_page,
     progress,
 )
 from segue.cli.reach import instant, reached
@@ -53,12 +53,7 @@ def list_(
     with reached(config) as parts:
         page = parts.inbox.messages(asked, after=after, limit=limit)
     items = [item(found) for found in page.items]
-    if json:
-        following = str(page.next) if page.next is not None else None
-        print_json({"items": items, "next": following, "total": page.total})
-        return
-    print_table(COLUMNS, items)
-    typer.echo(f"{len(items)} of {page.total}")
+    print_page(COLUMNS, items, page.next, page.total, json=json)
 
 
 @app.command("show")

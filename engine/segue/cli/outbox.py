@@ -12,6 +12,7 @@ from segue.cli.output import (
     Json,
     print_facts,
     print_json,
+    print_page,
     print_table,
 )
 from segue.cli.reach import instant, reached
@@ -26,7 +27,8 @@ app = typer.Typer(
 STATES = ("waiting", "delayed", "blocked", "sent", "dead", "dropped")
 COLUMNS = {
     "id": "id", "created": "created", "destination": "destination", "what": "what",
-    "version": "version", "form": "form", "state": "state", "attempts": "tries", "text": "error",
+    "version": "version", "form": "form", "state": "state", "attempts": "tries",
+    "error.text": "error",
 }  # fmt: skip
 
 Ids = Annotated[
@@ -58,12 +60,7 @@ def list_(
     with reached(config) as parts:
         page = parts.deliveries.page(asked, after=after, limit=limit)
     items = [item(found) for found in page.items]
-    if json:
-        following = str(page.next) if page.next is not None else None
-        print_json({"items": items, "next": following, "total": page.total})
-        return
-    print_table(COLUMNS, [i | {"text": (i["error"] or {}).get("text")} for i in items])
-    typer.echo(f"{len(items)} of {page.total}")
+    print_page(COLUMNS, items, page.next, page.total, json=json)
 
 
 @app.command("show")

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,7 +39,7 @@ def print_table(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -
     """Print rows as a table; in full width where nobody looks, for tools that go by lines.
 
     Args:
-        columns: key in the row to heading, in order.
+        columns: key in the row to heading, in order; `error.text` is a key within another.
         rows: what `--json` would print, one item each.
     """
     from rich.console import Console
@@ -49,11 +49,42 @@ def print_table(columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]) -
     for heading in columns.values():
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(*("" if row.get(key) is None else str(row[key]) for key in columns))
+        table.add_row(*(_cell(row, key) for key in columns))
     console = Console()
     if not console.is_terminal:
         console.width = MOST_COLUMNS
     console.print(table)
+
+
+def _cell(row: Mapping[str, Any], key: str) -> str:
+    value: Any = row
+    for name in key.split("."):
+        value = (value or {}).get(name)
+    return "" if value is None else str(value)
+
+
+def print_page(
+    columns: Mapping[str, str],
+    items: Sequence[Mapping[str, Any]],
+    following: int | None,
+    total: int,
+    *,
+    json: bool,
+) -> None:
+    """Print a page of a list, and how many there are in all.
+
+    Args:
+        columns: as of `print_table`. items: of the page.
+        following: what `--after` takes for the next page, None of the last.
+        total: of the whole list.
+        json: as JSON, else as a table.
+    """
+    if json:
+        after = str(following) if following is not None else None
+        print_json({"items": items, "next": after, "total": total})
+        return
+    print_table(columns, items)
+    sys.stdout.write(f"{len(items)} of {total}\n")
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:
