@@ -127,7 +127,14 @@ def test_s06_a_merge_makes_one_plan_of_two_and_an_unmerge_gives_both_back(
     told.send("A01", "2026-03-03 12:00", "100999", "M2", pid="ROE^RICA||19601224|F", **stay)
     told.send("A03", "2026-03-05 12:00", "100999", "M2", disposition="01",
               discharged="2026-03-05 12:00", pid="ROE^RICA||19601224|F", **stay)  # fmt: skip
+    emergency = (("2025-05-10", "100234", "E1", {}), ("2025-06-01", "100234", "E2", {}),
+                 ("2025-07-01", "100999", "E3", roe))  # fmt: skip
+    for day, mrn, number, who in emergency:
+        told.send("A04", f"{day} 09:00", mrn, number, patient_class="E", diagnoses=[], **who)
+        told.send("A03", f"{day} 15:00", mrn, number, patient_class="E", disposition="01",
+                  discharged=f"{day} 15:00", diagnoses=[], **who)  # fmt: skip
     one, two = told.active("100234")["id"], told.active("100999")["id"]
+    assert players.find("Flag") == [], "two visits to the emergency department each"
     plan_a, plan_b = told.plans(one), told.plans(two)
     assert (len(plan_a), len(plan_b)) == (1, 1)
     before = told.tasks(one) | told.tasks(two)
@@ -153,6 +160,8 @@ def test_s06_a_merge_makes_one_plan_of_two_and_an_unmerge_gives_both_back(
     # E: the other number's visit to the emergency department; A: its stay led to this one.
     merged_risk = score(players, lace(players, visit(players, "M1")))
     assert merged_risk[0] > risk[0], (risk, merged_risk)
+    (flag,) = players.find("Flag", patient=f"Patient/{one}")
+    assert (flag["status"], code_of(flag)) == ("active", "ed-high-utilizer-4-12mo")
     for peer in ("pcpb", "payx"):
         assert told.noticed(peer, "identity-merged") >= {"Patient/100234", "Patient/100999"}
 
@@ -176,6 +185,7 @@ def test_s06_a_merge_makes_one_plan_of_two_and_an_unmerge_gives_both_back(
     assert due_later(again, "2026-03-12") == due_later(before, "2026-03-12")
     assert score(players, lace(players, visit(players, "M1"))) == risk
     assert "replaces" not in told.plans(one)[0]
+    assert players.find("Flag") == [], "withdrawn"
     assert players.engine.state()["outbox"]["dead"] == 0
     for peer in ("pcpb", "payx"):
         assert told.noticed(peer, "identity-unmerged") >= {"Patient/100234", "Patient/100999"}
@@ -220,11 +230,6 @@ def test_s06_a_merge_of_somebody_unknown_is_remembered(players: Cast, told: Tell
     told.send("A01", "2026-03-12 12:00", "100601", "M9", place="4W^1^1")
     subject = visit(players, "M9")["subject"]["reference"]
     assert subject == f"Patient/{told.active('100600')['id']}"
-
-
-@pytest.mark.xfail(strict=True, reason="comes with PD-11, the flag of frequent ED visits")
-def test_s06_the_emergency_visits_of_both_are_counted_together(players: Cast) -> None:
-    assert players.find("Flag")
 
 
 # --- S20: a wrong admission ---------------------------------------------------------------
@@ -313,14 +318,18 @@ def test_s09_the_work_starts_when_the_nursing_facility_sends_the_patient_home(
     assert reconciled["trc-med-rec"]["due"][:10] == "2026-10-02"
 
 
-@pytest.mark.xfail(strict=True, reason="comes with PD-11 and the readmission marker (MD-12)")
 def test_s09_a_return_on_day_27_is_a_readmission_of_the_hospital_stay(
     players: Cast, told: Teller
 ) -> None:
     players.engine.advance("2026-09-10T08:05:00-04:00")
     told.send("A01", "2026-09-10 08:00", "300009", "S9B", place="4W^1^1")
     subject = visit(players, "S9B")["subject"]["reference"]
-    assert players.find("Flag", patient=subject)
+    (flag,) = players.find("Flag", patient=subject)
+    assert (flag["status"], code_of(flag)) == ("active", "readmission-30d")
+    assert flag["encounter"]["reference"] == f"Encounter/{visit(players, 'S9B')['id']}"
+    goals = [one for one in players.find("Goal", patient=subject)
+             if one["lifecycleStatus"] == "completed"]  # fmt: skip
+    assert {code_of({"code": one["achievementStatus"]}) for one in goals} == {"not-achieved"}
 
 
 @pytest.mark.xfail(strict=True, reason="comes with PD-06, handing over to a nursing facility")

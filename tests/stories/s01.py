@@ -423,6 +423,9 @@ def readmission(cast: Cast, tell: Tell) -> None:
     (notify,) = anchored(tasks_of(cast, code="notify-admit"), stay)
     assert summary([notify]) == ["notify-admit 2026-07-21 completed"]
     assert int(coordinating(cast)[0]["meta"]["versionId"]) == int(version) + 1
+    (flag,) = cast.find("Flag")
+    assert (flag["status"], code_of(flag)) == ("active", "readmission-30d")
+    assert flag["encounter"]["reference"] == f"Encounter/{stay['id']}"
     delivered = cast.delivered()
     assert (delivered["PCPB"], delivered["PAYX"]) == (1, 1)
     tell("A01 at B", "Day 9, another hospital, the same person. Three follow-ups on hold.")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, tzinfo
 from typing import Any, Final
 
-from segue.care import assessments, consent, plans
+from segue.care import assessments, consent, flags, plans
 from segue.care.clocks import derivation, place
 from segue.care.dispositions import IN_FACILITY, Meaning, meaning
 from segue.care.evidence import collect
@@ -42,7 +42,7 @@ class Care:
 
     Attributes:
         resources: EpisodeOfCare, CarePlan, CareTeam, Goal, Condition, Observation,
-            RiskAssessment and Task, without meta but for security labels. Parts of
+            RiskAssessment, Flag and Task, without meta but for security labels. Parts of
             them are shared: do not change them in place.
         wake: µs at which the result changes by time alone, None if it does not.
     """
@@ -132,8 +132,9 @@ class _Coordination:
         self.resources: list[dict[str, Any]] = []
 
     def run(self) -> Care:
+        often, ends = self._often()
         if not self.stays:
-            return Care([], None)
+            return Care(often, ends)
         person = self.person
         self.book = Book(
             self.now,
@@ -156,8 +157,17 @@ class _Coordination:
             )
             self.resources.append(plans.care_team(person, episodes, self.practice, names))
         self.resources.extend(tasks)
-        wake = self.book.wake
+        self.resources.extend(often)
+        wake = self.book.wake if ends is None else min(self.book.wake, ends)
         return Care(self.resources, None if wake == FOREVER else wake)
+
+    def _often(self) -> tuple[list[dict[str, Any]], int | None]:
+        """Flags of the living about emergency visits, and when the first of them ends."""
+        if self.person.deceased is not None:
+            return [], None
+        security = consent.security(self.labels)
+        names = Names(self.patient, {}, {}, {"security": security} if security else None)
+        return flags.utilizer(self.person.key, self.person.visits, self.now, names)
 
     def _day_zone(self) -> tzinfo:
         if self.practice is not None and self.practice.zone is not None:
@@ -194,6 +204,8 @@ class _Coordination:
             return None
         self._outlook(episode)
         dead = person.deceased is not None
+        if (back := episode.back) is not None and not dead and not stay.first.post_acute:
+            self.resources.append(flags.readmission(episode, back, names))
         condition = plans.floor_condition(stay, names)
         if condition is not None:
             self.resources.append(condition)
@@ -382,6 +394,7 @@ class _Coordination:
                 continue
             if other.admitted.us <= derived.due_us and other.visit.admission_type != "C":
                 episode.readmitted = True
+                episode.back = episode.back or other
             ended = other.visit.end
             if other.visit.discharged and ended is not None and episode.superseded is None:
                 episode.superseded = ended.text

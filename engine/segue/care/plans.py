@@ -79,7 +79,7 @@ class Episode:
         open: whether work is left other than drafts.
         window_end: last µs and date of the readmission window, None before discharge.
         superseded: the discharge of a later stay, as FHIR dateTime, None if there is none.
-        readmitted: unplanned, within the window.
+        readmitted: unplanned, within the window. back: by which visit.
         status: of the episode plan; ended: its period.end.
     """
 
@@ -94,6 +94,7 @@ class Episode:
     window_end: tuple[int, str] | None = None
     superseded: str | None = None
     readmitted: bool = False
+    back: StayVisit | None = None
     status: str = "active"
     ended: str | None = None
 

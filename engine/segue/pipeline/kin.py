@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace as with_changes
 
+from segue.care import flags
 from segue.care.assemble import person_resources, visit_resources
 from segue.care.identity import joined_by, other_end
 from segue.care.parting import Parting, part, parts
@@ -342,9 +343,11 @@ class _Owners:
             for one in chart.person.patients.values():
                 self._known[f"Patient/{one.id}"] = chart
             for identity in chart.identities:
-                self._known |= dict.fromkeys(ids_of_person(identity), chart)
+                made_of = [*ids_of_person(identity), *flags.ids_of_person(identity)]
+                self._known |= dict.fromkeys(made_of, chart)
             for key in chart.visits:
-                self._known |= dict.fromkeys(ids_of_visit(key), chart)
+                made_of = [*ids_of_visit(key), flags.id_of_visit(key)]
+                self._known |= dict.fromkeys(made_of, chart)
         self._before = {
             pk: next((c for c in made if key in c.identities), self.first)
             for pk, key in before.items()
