@@ -148,6 +148,13 @@ def test_in_every_order_and_batch_a_visit_number_of_two_is_the_firsts(tmp_path: 
             in_turn(bench, order)
             batch.work(*order)
             states |= {bench.state(), batch.state()}
+            stray = 1 + order.index(VISIT[1])
+            for one in (bench, batch):
+                ((entry, (state, issues)),) = one.exceptions().items()
+                assert (entry, state) == (stray, "parked"), "whoever came first"
+                assert issues.count("visit-of-another") == 1
+                one.work(merge(CHILD, MOTHER, "2026-07-06 08:00", "5"))
+                assert one.exceptions().get(stray, ("processed", ""))[0] == "processed"
     assert len(states) == 1
 
 

@@ -14,8 +14,8 @@ from msgspec.structs import replace as with_changes
 
 from segue.care import flags
 from segue.care.assemble import person_resources, visit_resources
-from segue.care.identity import joined_by, other_end
-from segue.care.parting import Parting, part, parts
+from segue.care.identity import other_end
+from segue.care.parting import Parting, part
 from segue.care.person import carry_over, fold_person, note_visit, placements
 from segue.care.plans import ids_of_person, ids_of_visit
 from segue.care.states import PersonState, VisitState
@@ -40,6 +40,7 @@ class Affected:
         whole: who the person is may have changed, so anything may have.
         settled: ids of facts that waited for their visit and found it now.
         astray: ids of facts about a visit that is another's, see `Parting.astray`.
+        strayed: those of them whose visit was their own before, ids.
         after: pks of persons whose resources became this one's: what is sent of them
             now waits until all before it was.
         notice: what recipients must take note of, see `Delivery.notice`: who the person
@@ -52,6 +53,7 @@ class Affected:
     whole: bool = False
     settled: set[str] = field(default_factory=set)
     astray: frozenset[str] = frozenset()
+    strayed: set[str] = field(default_factory=set)
     after: set[int] = field(default_factory=set)
     notice: str = ""
 
@@ -64,6 +66,7 @@ class Affected:
             self.whole or other.whole,
             self.settled | other.settled,
             other.astray,
+            self.strayed | other.strayed,
             self.after | other.after,
             other.notice or self.notice,
         )
@@ -132,7 +135,7 @@ def settle(draft: Draft, charts: Iterable[Chart], fresh: Sequence[Fact] = ()) ->
     for chart in made:
         others = tuple(sorted(everybody - chart.identities))
         chart.margin = replace(chart.margin, kin=others)
-    found = _found(parting, said, fresh)
+    found, strayed = _moved(parting, said, fresh)
     affected = []
     for chart in made:
         before = dict.fromkeys(chart.visits)
@@ -147,22 +150,30 @@ def settle(draft: Draft, charts: Iterable[Chart], fresh: Sequence[Fact] = ()) ->
         was_loose = {f for was in old.values() for s in was.visits.values() for f in s.loose}
         one.settled = loose - was_loose
         one.settled |= {fact for fact, identity in found.items() if identity in chart.identities}
+        one.strayed = {fact for fact, identity in strayed.items() if identity in chart.identities}
         one.astray = parting.astray
         affected.append(one)
     return affected
 
 
-def _found(parting: Parting, said: Sequence[Fact], fresh: Sequence[Fact]) -> dict[str, str]:
-    """Facts whose visit was another's before these ones came and is not any more, and whose."""
+def _moved(
+    parting: Parting, said: Sequence[Fact], fresh: Sequence[Fact]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Facts whose visit was another's before the fresh ones came, and those whose visit is now.
+
+    Returns:
+        Both by id, with their identities.
+    """
     new = {fact.id for fact in fresh}
-    if not any(parts(fact) or len(joined_by(fact)) > 1 for fact in fresh):
-        return {}
-    before = part(fact for fact in said if fact.id not in new).astray
-    return {
-        fact.id: fact.identity
-        for fact in said
-        if fact.id in before and fact.id not in parting.astray
-    }
+    known = [fact for fact in said if fact.id not in new]
+    if not known or not fresh:
+        return {}, {}
+    before, after = part(known).astray, parting.astray
+    whose = {fact.id: fact.identity for fact in known}
+    return (
+        {fact: whose[fact] for fact in before - after},
+        {fact: whose[fact] for fact in (after & whose.keys()) - before},
+    )
 
 
 def _notice(chart: Chart, old: Sequence[Chart], made: set[int]) -> str:

@@ -37,6 +37,7 @@ from segue.pipeline.kept_mappings import keep
 from segue.pipeline.kin import Affected
 from segue.pipeline.record import Recorder
 from segue.pipeline.refold import (
+    ASTRAY,
     NOWHERE,
     UNKNOWN,
     UNPLACED,
@@ -436,6 +437,8 @@ def settle_entries(
 ) -> None:
     """Let entries wait no more whose facts have found their visit or target.
 
+    And let those wait whose visit turns out to be another's.
+
     Args:
         draft: with the step that settled them.
         mapped: what that step was about.
@@ -452,6 +455,10 @@ def settle_entries(
                 settled.setdefault(fact_id, []).append(code)
         if settled:
             done |= _unpark(draft, found.chart, settled)
+        if strayed := found.strayed - done:
+            for step, ids in _steps_of(draft, found.chart, strayed):
+                step.issues += [ASTRAY] * len(ids)
+                step.state = "parked"
 
 
 def _unpark(draft: Draft, chart: Chart, settled: Mapping[str, Sequence[str]]) -> set[str]:
@@ -466,33 +473,42 @@ def _unpark(draft: Draft, chart: Chart, settled: Mapping[str, Sequence[str]]) ->
         settled: id of each such fact, and the codes of the issues that are over with it.
     """
     done: set[str] = set()
-    for step in draft.steps:
-        if step.state in ("parked", "processed") and (
-            ids := settled.keys() & {row.id for row in step.facts}
-        ):
-            _settle(step, ids, settled)
-            done |= ids
-    left = settled.keys() - done
+    for step, ids in _steps_of(draft, chart, settled.keys()):
+        _settle(step, ids, settled)
+        done |= ids
+    return done
+
+
+def _steps_of(
+    draft: Draft, chart: Chart, facts: Collection[str]
+) -> Iterator[tuple[Step, set[str]]]:
+    """The steps that say these facts, with those that each says.
+
+    Of this draft; and of entries that are stored, which say just that again.
+    """
+    left = set(facts)
+    for step in list(draft.steps):
+        if step.state in ("parked", "processed") and (ids := left & {f.id for f in step.facts}):
+            left -= ids
+            yield step, ids
     if not left or not (chart.revision or chart.margin.absorbed):
-        return done
+        return
     reader = draft.reader
     rows = reader.people.facts_of(chart.identities)
     entries = {row.entry for row in rows if row.id in left and row.entry} - draft.replaced
     if not entries:
-        return done
+        return
     issues = reader.issues_of(entries)
     said: dict[int, list[FactRow]] = {}
     for row in reader.people.facts_of_entries(entries):
         said.setdefault(row.entry, []).append(row)
     for entry, own in said.items():
-        # A step replaces what its entry said before: so it says just that again.
         cause = Cause("entry", str(entry), unpack_person(own[0]).site)
         ids = left & {row.id for row in own}
+        # A step replaces what its entry said before.
         step = Step(cause, own, issues=issues.get(entry, []))
-        _settle(step, ids, settled)
         draft.steps.append(step)
-        done |= ids
-    return done
+        yield step, ids
 
 
 def _settle(step: Step, ids: Iterable[str], settled: Mapping[str, Sequence[str]]) -> None:
