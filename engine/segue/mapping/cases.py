@@ -11,12 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from segue.fhir.fhirpath import FhirPathError, evaluate
 from segue.fhir.profiles import definitions
-from segue.fhir.validate import Gate
 from segue.hl7v2.errors import Hl7Error
 from segue.hl7v2.parse import parse
 from segue.mapping.apply import apply
@@ -28,6 +27,9 @@ from segue.mapping.shapes import check
 from segue.mapping.source import Document, Fault, MappingError, read_file
 from segue.model.hints import did_you_mean
 from segue.model.zones import time_zone
+
+if TYPE_CHECKING:
+    from segue.fhir.validate import Gate
 
 Resource = dict[str, Any]
 Fold = Callable[[Sequence[Mapped]], list[Resource]]
@@ -178,7 +180,10 @@ def run_case(case: Case, mapping: MappingSet, fold: Fold) -> CaseResult:
 
 
 @lru_cache(maxsize=1)
-def _gate() -> Gate:
+def _gate() -> "Gate":
+    # Not every command that may run cases does, and it takes a tenth of a second.
+    from segue.fhir.validate import Gate
+
     return Gate(definitions())
 
 
