@@ -19,6 +19,9 @@ from segue.mapping.source import Fault
 from segue.model.hints import did_you_mean, nearest
 
 _OWN = "details."
+_LISTED = "listed"
+"""How the functions are named that give a list."""
+
 _CODES = frozenset({"code", "uri", "string"})
 
 
@@ -133,20 +136,28 @@ def _element(types: Definitions, name: str, to: str) -> str:
 
 
 def _shape(types: Definitions, reading: Reading, one: SegmentMap, rule: Rule) -> str:
-    """Whether what a table gives fits the element."""
-    table = reading.tables.get(rule.target)
+    """Whether what the rule gives fits the element: one value or a list, of which type."""
     path = rule.to.partition("#")[0]
-    if rule.verb != "through" or table is None or path == "labels" or path.startswith(_OWN):
+    if path == "labels" or path.startswith(_OWN):
         return ""
-    *above, last = path.split(".")
+    *above, last = path.removeprefix("_").split(".")
     structure = types.structure(one.type)
     for part in above:
         structure = types.structure(structure.properties[part].kind.type)
     found = structure.properties.get(last)
-    gives = str(rule.options.get("gives") or table.gives)
-    if found is None or gives == found.kind.type or (gives == "code" and found.kind.type in _CODES):
+    if found is None:
         return ""
-    return f"it is a {found.kind.type}, and {table.name} gives a {gives}. See `gives:`."
+    if found.element.many and not rule.each and not rule.target.startswith(_LISTED):
+        return f"{last} is a list: read the field with `each:`."
+    if rule.each and not found.element.many:
+        return f"{last} holds one value: read the field with `from:`."
+    table = reading.tables.get(rule.target) if rule.verb == "through" else None
+    if table is None:
+        return ""
+    gives, kind = str(rule.options.get("gives") or table.gives), found.kind.type
+    if gives == kind or (gives == "code" and kind in _CODES):
+        return ""
+    return f"it is of type {kind}, and {table.name} gives {gives}. See `gives:`."
 
 
 def _fields(reading: Reading) -> Iterator[tuple[Place, str]]:

@@ -280,7 +280,7 @@ def test_what_a_site_says_otherwise_is_said_with_a_trace_and_without(tmp_path):
     folder.mkdir(parents=True)
 
     rules = "".join(
-        f"  own{n}: {{ from: PV1-{n}, to: 'account#own{n}', using: constant, with: "
+        f"  own{n}: {{ each: PV1-{n}, to: 'account#own{n}', using: constant, with: "
         f"{{ value: {n} }} }}\n"
         for n in range(2, 50)
     )

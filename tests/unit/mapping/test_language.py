@@ -88,8 +88,16 @@ def test_each_fault_of_a_rule_has_its_line(tmp_path, rule, says):
                 "segments__PV1_Encounter": "because: x\nrules:\n  a: { from: PV1-2, to: class, "
                 "through: HL70002_MaritalStatus }\n"
             },
-            "segments/PV1_Encounter.yaml:3  PV1_Encounter.a: to class: it is a Coding, and "
-            "HL70002_MaritalStatus gives a CodeableConcept",
+            "segments/PV1_Encounter.yaml:3  PV1_Encounter.a: to class: it is of type Coding, and "
+            "HL70002_MaritalStatus gives CodeableConcept.",
+        ),
+        (
+            {"segments__PV1_Encounter": "because: x\nrules: { a: { from: PV1-9, to: type } }\n"},
+            "2  PV1_Encounter.a: to type: type is a list: read the field with `each:`.",
+        ),
+        (
+            {"segments__PV1_Encounter": "because: x\nrules: { a: { each: PV1-9, to: status } }\n"},
+            "2  PV1_Encounter.a: to status: status holds one value: read the field with `from:`.",
         ),
         ({"segments__PV1_Encounter": "needs: [clas]\nbecause: x\n"}, "1  needs: Encounter has no"),
         ({"segments__PV1_Encounter": "key: [PV12]\nbecause: x\n"}, "1  key: PV12 is no field."),
