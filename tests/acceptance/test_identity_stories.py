@@ -332,7 +332,7 @@ def test_s09_a_return_on_day_27_is_a_readmission_of_the_hospital_stay(
     assert {code_of({"code": one["achievementStatus"]}) for one in goals} == {"not-achieved"}
 
 
-@pytest.mark.xfail(strict=True, reason="comes with PD-06, handing over to a nursing facility")
+@pytest.mark.xfail(strict=True, reason="comes with PD-14, handing over to a nursing facility")
 def test_s09_the_nursing_facility_is_handed_over_to(players: Cast) -> None:
     assert {"snf-handoff", "snf-baseline"} <= {code_of(t) for t in tasks_of(players)}
 
@@ -455,9 +455,31 @@ def test_s12_the_lead_goes_to_the_second_hospital(players: Cast) -> None:
     assert "768821004" in codes
 
 
-@pytest.mark.xfail(strict=True, reason="overlapping visits are not questioned yet (DetectedIssue)")
-def test_s12_visits_at_two_places_at_once_are_questioned(players: Cast) -> None:
-    assert players.find("DetectedIssue")
+def test_s12_stays_in_two_hospitals_at_once_are_questioned_and_nobody_is_told(
+    players: Cast, told: Teller
+) -> None:
+    players.engine.advance("2026-10-15T13:00:00-04:00")
+    shared = {"shared": True, "pid": "ROE^LEA||19550214|F", "place": "4W^1^1"}
+    told.send("A03", "2026-10-14 08:00", "500013", "T3", disposition="01",
+              discharged="2026-10-14 08:00", **shared)  # fmt: skip
+    told.send("A01", "2026-10-14 10:00", "500014", "T5", **shared)
+    told.send("A01", "2026-10-15 12:00", "700014", "T6", hospital="HOSPB", **shared)
+    one, two = visit(players, "T5"), visit(players, "T6")
+    patient = one["subject"]["reference"]
+    assert two["subject"]["reference"] == patient
+    assert not players.find("DetectedIssue", patient=patient)
+    players.mark()
+    players.engine.advance("2026-10-15T16:01:00-04:00")
+    (issue,) = players.find("DetectedIssue", patient=patient)
+    assert issue["code"]["coding"][0]["code"] == "overlapping-encounters"
+    assert [who["reference"] for who in issue["implicated"]] == [
+        f"Encounter/{one['id']}", f"Encounter/{two['id']}",
+    ]  # fmt: skip
+    assert visit(players, "T5")["subject"] == visit(players, "T6")["subject"], "nothing is parted"
+    assert not any(players.delivered().values())
+    told.send("A03", "2026-10-15 16:30", "500014", "T5", disposition="02",
+              discharged="2026-10-15 11:30", occurred="2026-10-15 11:30", **shared)  # fmt: skip
+    assert not players.find("DetectedIssue", patient=patient), "it was a transfer after all"
 
 
 # --- S07 b: death at home ------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 
 from segue.pipeline.replay import replay
 from segue.pipeline.routes import Route
-from segue.pipeline.steward import NotMergedError, unmerge
+from segue.pipeline.steward import NotMergedError, link, unmerge
 from segue.pipeline.workers import Worker
 from tests.stories.messages import adt
 from tests.support.hub import Bench, TestClock, hub
@@ -133,6 +133,32 @@ def test_a_message_that_is_sent_again_after_the_unmerge_does_not_merge_anew(
         newer = MERGE.replace("|M1|", "|M3|").replace("20260709100000", "20260711100000")
         bench.process(newer)
         assert len(active(bench)) == 1, "a merge that is recorded later is a new one"
+
+
+def test_an_unmerge_answers_the_question_why_somebody_is_in_two_hospitals(
+    tmp_path: Path, where: str | Path
+) -> None:
+    def stay(hospital: str, mrn: str, at: str, pid: str) -> str:
+        return adt("A01", at, f"{hospital}-{mrn}", hospital=hospital, mrn=mrn, visit=mrn,
+                   place="4W^1^1", shared=False, pid=pid)  # fmt: skip
+
+    stays = (stay("HOSPA", "500001", "2026-07-09 08:00", "ROE^LEA||19550214|F"),
+             stay("HOSPB", "700001", "2026-07-10 08:00", "POE^LIV||19610214|F"))  # fmt: skip
+    clock = TestClock.at(CLOCK)
+    with hub(where, clock, ROUTES) as bench, hub(tmp_path / "apart", clock, ROUTES) as apart:
+        for one in (bench, apart):
+            for site, message in zip(("hospa", "hospb"), stays, strict=True):
+                one.process(message, site=site)
+        assert link(bench.hub, KEPT, "HOSPB|700001", "the cards were the same")
+        (issue,) = bench.resources("DetectedIssue")
+        assert len(issue["implicated"]) == 2
+        assert not [one for one in bench.deliveries() if "DetectedIssue" in str(one)]
+        references(bench)
+        clock.set("2026-07-10T15:31:00-04:00")
+        unmerge(bench.hub, "HOSPB|700001", KEPT, "two people after all")
+        assert bench.resources("DetectedIssue") == []
+        assert bench.state() == apart.state()
+        references(bench)
 
 
 def test_an_unlink_parts_what_a_link_joined(tmp_path: Path, where: str | Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, tzinfo
 from typing import Any, Final
 
-from segue.care import assessments, consent, flags, plans
+from segue.care import assessments, consent, flags, overlaps, plans
 from segue.care.clocks import derivation, place
 from segue.care.dispositions import IN_FACILITY, Meaning, meaning
 from segue.care.evidence import collect
@@ -42,8 +42,8 @@ class Care:
 
     Attributes:
         resources: EpisodeOfCare, CarePlan, CareTeam, Goal, Condition, Observation,
-            RiskAssessment, Flag and Task, without meta but for security labels. Parts of
-            them are shared: do not change them in place.
+            RiskAssessment, Flag, DetectedIssue and Task, without meta but for security
+            labels. Parts of them are shared: do not change them in place.
         wake: µs at which the result changes by time alone, None if it does not.
     """
 
@@ -132,9 +132,9 @@ class _Coordination:
         self.resources: list[dict[str, Any]] = []
 
     def run(self) -> Care:
-        often, ends = self._often()
+        noticed, next_change = self._notice()
         if not self.stays:
-            return Care(often, ends)
+            return Care(noticed, next_change)
         person = self.person
         self.book = Book(
             self.now,
@@ -157,17 +157,20 @@ class _Coordination:
             )
             self.resources.append(plans.care_team(person, episodes, self.practice, names))
         self.resources.extend(tasks)
-        self.resources.extend(often)
-        wake = self.book.wake if ends is None else min(self.book.wake, ends)
+        self.resources.extend(noticed)
+        wake = self.book.wake if next_change is None else min(self.book.wake, next_change)
         return Care(self.resources, None if wake == FOREVER else wake)
 
-    def _often(self) -> tuple[list[dict[str, Any]], int | None]:
-        """Flags of the living about emergency visits, and when the first of them ends."""
-        if self.person.deceased is not None:
-            return [], None
+    def _notice(self) -> tuple[list[dict[str, Any]], int | None]:
+        """What strikes one about all visits together, and when that next changes by itself."""
         security = consent.security(self.labels)
         names = Names(self.patient, {}, {}, {"security": security} if security else None)
-        return flags.utilizer(self.person.key, self.person.visits, self.now, names)
+        found, change = overlaps.overlaps(self.all, self.now, names)
+        if self.person.deceased is not None:
+            return found, change
+        often, ends = flags.utilizer(self.person.key, self.person.visits, self.now, names)
+        changes = [at for at in (change, ends) if at is not None]
+        return [*found, *often], min(changes, default=None)
 
     def _day_zone(self) -> tzinfo:
         if self.practice is not None and self.practice.zone is not None:

@@ -158,7 +158,7 @@ _seen_of = attrgetter(*(one.name for one in fields(VisitState) if one.name not i
 
 def looks_the_same(before: VisitState, after: VisitState) -> bool:
     """Whether protocols cannot tell two states of a visit apart: only the place moved."""
-    if _seen_of(before) != _seen_of(after):
+    if _seen_of(before) != _seen_of(after) or _leaves(before) != _leaves(after):
         return False
     old, new = before.tracks, after.tracks
     if old.keys() == new.keys():
@@ -200,7 +200,16 @@ def visit_view(state: VisitState) -> Visit:
         struck=[VoidedDischarge(*one) for one in state.undone],
         expected=_expected(state) if "expected" in state.anchored else None,
         numbers=state.numbers,
+        leaves=_leaves(state),
     )
+
+
+def _leaves(state: VisitState) -> list[tuple[Moment, Moment | None]]:
+    return [
+        (start, end)
+        for status, start, end in state.statuses
+        if status == "onleave" and start is not None
+    ]
 
 
 def _expected(state: VisitState) -> Moment | None:

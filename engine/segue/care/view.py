@@ -68,6 +68,7 @@ class Visit:
         practitioners: references of participants, newest last.
         expected: when the discharge is expected (PV2-9), None where nobody says.
         numbers: keys that messages gave to the visit beside its own.
+        leaves: leaves of absence, from and until; the last one may be open.
     """
 
     key: str
@@ -95,6 +96,7 @@ class Visit:
     struck: list[VoidedDischarge] = field(default_factory=list)
     expected: Moment | None = None
     numbers: list[str] = field(default_factory=list)
+    leaves: list[tuple[Moment, Moment | None]] = field(default_factory=list)
 
 
 @dataclass(slots=True)

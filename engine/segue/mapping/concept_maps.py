@@ -15,8 +15,9 @@ PREFIX = "urn:segue:ConceptMap:"
 def source_system(table: Table) -> str:
     """The code system of the codes that a table takes.
 
-    >>> from segue.mapping.language import Table
-    >>> source_system(Table("HL70112_x", "HL70112", "code", "", 2, None))
+    >>> from segue.mapping.language import Place, Table
+    >>> place = Place("core", "tables/HL70112_x.yaml", 1)
+    >>> source_system(Table("HL70112_x", "HL70112", "code", "", 2, None, place))
     'http://terminology.hl7.org/CodeSystem/v2-0112'
     """
     name = table.v2 or table.name

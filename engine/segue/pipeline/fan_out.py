@@ -55,8 +55,8 @@ class Change:
         status: `Task.status` or the like, "" where it has none.
         said: content hash that the causing site itself sent for this resource: the
             site has this content already.
-        internal: a Task that the hub owns: its own bookkeeping, which nobody is told
-            (docs/adr/0002).
+        internal: a Task that the hub owns, or a question of its own: bookkeeping, which
+            nobody is told (docs/adr/0002).
         notice: see `Delivery.notice`.
         held: types of the person's resources, where who the person is has changed:
             who gets any of them must hear of it.

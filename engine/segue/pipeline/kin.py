@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace as with_changes
 
-from segue.care import flags
+from segue.care import flags, overlaps
 from segue.care.assemble import person_resources, visit_resources
 from segue.care.identity import other_end
 from segue.care.parting import Parting, part
@@ -357,7 +357,7 @@ class _Owners:
                 made_of = [*ids_of_person(identity), *flags.ids_of_person(identity)]
                 self._known |= dict.fromkeys(made_of, chart)
             for key in chart.visits:
-                made_of = [*ids_of_visit(key), flags.id_of_visit(key)]
+                made_of = [*ids_of_visit(key), flags.id_of_visit(key), overlaps.id_of_visit(key)]
                 self._known |= dict.fromkeys(made_of, chart)
         self._before = {
             pk: next((c for c in made if key in c.identities), self.first)

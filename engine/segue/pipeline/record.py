@@ -124,7 +124,7 @@ class Recorder:
                     labels(resource),
                     str(resource.get("status", "")),
                     self.said.get(key),
-                    key.type == "Task" and _is_internal(resource, hub_made=sources is None),
+                    _is_internal(resource, hub_made=sources is None),
                     self.notices.get(key, ""),
                     self.held.get(key, _HUB),
                 )
@@ -347,11 +347,18 @@ class Recorder:
         return deliveries
 
 
-def _is_internal(task: Resource, *, hub_made: bool) -> bool:
+def _is_internal(resource: Resource, *, hub_made: bool) -> bool:
     """Whether it is the hub's own bookkeeping, or a draft that ends before it was asked for."""
-    if task.get("owner", {}).get("reference") == _OWNER:
-        return True
-    return hub_made and (task.get("intent"), task.get("status")) == ("plan", "cancelled")
+    match resource["resourceType"]:
+        case "Task":
+            if resource.get("owner", {}).get("reference") == _OWNER:
+                return True
+            ended = (resource.get("intent"), resource.get("status")) == ("plan", "cancelled")
+            return hub_made and ended
+        case "DetectedIssue":
+            return hub_made
+        case _:
+            return False
 
 
 def _is_plain(texts: Mapping[str, str] | None) -> bool:
