@@ -48,7 +48,7 @@ def faults(reading: Reading, standard: Path, known: Collection[str]) -> Iterator
         for part, names in (("defaults", list(one.defaults)), ("needs", one.needs)):
             for name in names:
                 if wrong := _element(types, one.type, name):
-                    yield _fault(one.places.get(part, one.place), f"{part}: {wrong}")
+                    yield _fault(one.parts.get(part, one.place), f"{part}: {wrong}")
         for rule in one.rules.values():
             wrong = _element(types, one.type, rule.to) or _shape(types, reading, one, rule)
             if wrong and rule.label not in known:

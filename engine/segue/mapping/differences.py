@@ -1,10 +1,13 @@
 """What a site's mapping changes of the core: rules, maps, tables, messages, identity."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from segue.mapping.language import Placement, Rule, Table
+from segue.mapping.language import Placement, Rule, SegmentMap, Table
 from segue.mapping.load import MappingSet
+
+_MAP = ("key", "within", "scope", "joins", "defaults", "needs")
+_TABLE = ("gives", "system", "pad", "default")
 
 
 class Difference(NamedTuple):
@@ -30,9 +33,9 @@ def differences(core: MappingSet, site: MappingSet) -> list[Difference]:
     """All that a site's mapping set has otherwise than the core, in order of name."""
     found = [
         *_rules(core, site),
-        *_maps(core, site),
+        *_parts("map", _MAP, core.maps, site.maps),
         *_codes(core, site),
-        *_tables(core, site),
+        *_parts("table", _TABLE, core.tables, site.tables),
         *_placements(core, site),
         *_structural(core, site),
     ]
@@ -59,28 +62,21 @@ def _rules(core: MappingSet, site: MappingSet) -> Iterator[Difference]:
             yield Difference("rule", name, "changed", *shown, _at(new), _why(new))
 
 
-def _maps(core: MappingSet, site: MappingSet) -> Iterator[Difference]:
-    """What a map says beside its rules."""
-    for name, new in site.maps.items():
-        old = core.maps.get(name)
-        for part in ("key", "within", "scope", "joins", "defaults", "needs"):
+def _parts(
+    what: Literal["map", "table"],
+    parts: Sequence[str],
+    core: Mapping[str, SegmentMap | Table],
+    site: Mapping[str, SegmentMap | Table],
+) -> Iterator[Difference]:
+    """What a map says beside its rules, or a table beside its codes."""
+    for name, new in site.items():
+        old = core.get(name)
+        for part in parts:
             was, now = (_plain(getattr(one, part, None)) for one in (old, new))
-            place = new.places.get(part)
-            if old is not None and place is not None and was != now:
-                at = f"{place.file}:{place.line}"
-                yield Difference("map", f"{name}.{part}", "changed", was, now, at, place.because)
-
-
-def _tables(core: MappingSet, site: MappingSet) -> Iterator[Difference]:
-    """What a table says beside its codes."""
-    for name, new in site.tables.items():
-        old = core.tables.get(name)
-        for part in ("gives", "system", "pad", "default"):
-            was, now = (str(getattr(one, part, None) or "") for one in (old, new))
             place = new.parts.get(part)
             if old is not None and place is not None and was != now:
                 at = f"{place.file}:{place.line}"
-                yield Difference("table", f"{name}.{part}", "changed", was, now, at, place.because)
+                yield Difference(what, f"{name}.{part}", "changed", was, now, at, place.because)
 
 
 def _structural(core: MappingSet, site: MappingSet) -> Iterator[Difference]:
@@ -182,8 +178,8 @@ def _placement(placement: Placement) -> str:
 
 
 def _plain(value: Any) -> str:
-    if value is None or isinstance(value, str):
-        return value or ""
+    if value is None or isinstance(value, str | int):
+        return "" if value is None else str(value)
     if isinstance(value, frozenset):
         return ", ".join(sorted(value))
     if isinstance(value, dict):

@@ -263,7 +263,7 @@ class SegmentMap:
 
     Attributes:
         off: names of rules that a layer switched off, and where.
-        places: where its other keys were said last.
+        parts: where its other keys were said last.
     """
 
     name: str
@@ -278,7 +278,7 @@ class SegmentMap:
     rules: dict[str, Rule]
     place: Place
     off: dict[str, Place] = field(default_factory=dict)
-    places: dict[str, Place] = field(default_factory=dict)
+    parts: dict[str, Place] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

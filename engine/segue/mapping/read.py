@@ -241,7 +241,7 @@ def _read_map(reading: Reading, layer: Layer, name: str, document: Document) -> 
         known.needs = texts(data["needs"])
     for part in ("key", "within", "scope", "joins", "defaults", "needs"):
         if data.get(part) is not None:
-            known.places[part] = _place(layer, document, part)
+            known.parts[part] = _place(layer, document, part)
     for rule_name, rule in (data.get("rules") or {}).items():
         if rule is not None:
             _read_rule(layer, document, known, rule_name, rule)
