@@ -305,17 +305,8 @@ class Receiver:
         code, wanted = _code(seen, verdict)
         if code == "CR" and refused and refused.code not in HEADER_VALUES:
             code = "CE"
-        answer = b""
-        if wanted:
-            # MSH-10 of the answer: as unique as the message, and the same if it is repeated.
-            answer = ack(
-                seen if seen.header else None,
-                code,
-                control_id=digest[:16],
-                now=stamp,
-                text=refused.text if refused else None,
-                errors=errors if code[0] == "A" or refused else (),
-            )
+        told = errors if code[0] == "A" or refused else ()
+        answer = _answer(seen, code, digest, stamp, refused, told) if wanted else b""
         if refused:
             return code, answer
         return code, NewEntry(raw, sent, answer, code)
@@ -333,14 +324,7 @@ class Receiver:
             code, wanted = _code(seen, "R")
             code = "CE" if code == "CR" else code
             if wanted:
-                answer = ack(
-                    seen if seen.header else None,
-                    code,
-                    control_id=digest[:16],
-                    now=stamp,
-                    text=one.refusal.text,
-                    errors=[one.refusal],
-                )
+                answer = _answer(seen, code, digest, stamp, one.refusal, [one.refusal])
         kept = bool(seen.header) and self._allowance.take(raw.feed, len(raw.body))
         self._metrics.cut(raw.feed, cut, kept=kept)
         if not kept:
@@ -403,6 +387,25 @@ def lane(seen: Peek, feed: str, site: IntakeSite) -> int:
             chosen, rank = found, this
     key = f"{chosen.authority or site.authority}|{chosen.value}" if chosen else feed
     return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") % LANES
+
+
+def _answer(
+    seen: Peek,
+    code: AckCode,
+    digest: str,
+    stamp: str,
+    refused: AckError | None,
+    errors: Sequence[AckError],
+) -> bytes:
+    """MSH-10 of the answer is as unique as the message, and the same if that is repeated."""
+    return ack(
+        seen if seen.header else None,
+        code,
+        control_id=digest[:16],
+        now=stamp,
+        text=refused.text if refused else None,
+        errors=errors,
+    )
 
 
 def _code(seen: Peek, verdict: Verdict) -> tuple[AckCode, bool]:
