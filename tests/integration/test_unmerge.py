@@ -145,7 +145,8 @@ def test_an_unmerge_answers_the_question_why_somebody_is_in_two_hospitals(
     stays = (stay("HOSPA", "500001", "2026-07-09 08:00", "ROE^LEA||19550214|F"),
              stay("HOSPB", "700001", "2026-07-10 08:00", "POE^LIV||19610214|F"))  # fmt: skip
     clock = TestClock.at(CLOCK)
-    with hub(where, clock, ROUTES) as bench, hub(tmp_path / "apart", clock, ROUTES) as apart:
+    routes = (*ROUTES, Route("all", "all", frozenset({"DetectedIssue", "Encounter"})))
+    with hub(where, clock, routes) as bench, hub(tmp_path / "apart", clock, routes) as apart:
         for one in (bench, apart):
             for site, message in zip(("hospa", "hospb"), stays, strict=True):
                 one.process(message, site=site)
